@@ -1,0 +1,353 @@
+package proto
+
+import (
+	"fmt"
+	"io"
+	"net/netip"
+
+	"github.com/fxamacker/cbor/v2"
+)
+
+// Type is the type of a control message, the second byte of its frame.
+type Type uint8
+
+// The message types. Types below 0x80 that a receiver does not know end the
+// connection; those from 0x80 on are skipped.
+const (
+	TypeRegister     Type = 1  // client → server, first
+	TypeRegistered   Type = 2  // server → client, answer to Register
+	TypeIntroduce    Type = 3  // client → server
+	TypeOffer        Type = 4  // server → client
+	TypeAnswer       Type = 5  // client → server, answer to Offer
+	TypeIntroduction Type = 6  // server → both clients
+	TypeDeclined     Type = 7  // server → client, answer to Introduce
+	TypePing         Type = 8  // either way
+	TypePong         Type = 9  // either way, answer to Ping
+	TypeFailure      Type = 10 // either way, last
+	TypeOpen         Type = 16 // first on a stream, from its opener
+	TypeOpened       Type = 17 // first on a stream, from its acceptor
+)
+
+// Ignorable reports whether a receiver skips a message of an unknown type.
+func (t Type) Ignorable() bool { return t >= 0x80 }
+
+// String names the type, for logs.
+func (t Type) String() string {
+	if m := newMessage(t); m != nil {
+		return fmt.Sprintf("%T", m)[len("*proto."):]
+	}
+	return fmt.Sprintf("type %d", uint8(t))
+}
+
+// Message is a control message. Fields that a receiver does not know are
+// ignored, so that later versions can add some; duplicate fields, indefinite
+// lengths and trailing bytes are malformed.
+type Message interface {
+	Type() Type
+	// Check returns an error that wraps ErrMalformed or ErrTooLarge if the
+	// message breaks a rule that its encoding does not express.
+	Check() error
+}
+
+func newMessage(t Type) Message {
+	switch t {
+	case TypeRegister:
+		return new(Register)
+	case TypeRegistered:
+		return new(Registered)
+	case TypeIntroduce:
+		return new(Introduce)
+	case TypeOffer:
+		return new(Offer)
+	case TypeAnswer:
+		return new(Answer)
+	case TypeIntroduction:
+		return new(Introduction)
+	case TypeDeclined:
+		return new(Declined)
+	case TypePing:
+		return new(Ping)
+	case TypePong:
+		return new(Pong)
+	case TypeFailure:
+		return new(Failure)
+	case TypeOpen:
+		return new(Open)
+	case TypeOpened:
+		return new(Opened)
+	}
+	return nil
+}
+
+// Register asks the server to list this connection as (ID, instance). The ID
+// is the one whose key the client proved in the TLS handshake.
+type Register struct {
+	Instance    Token  `cbor:"1,keyasint"`
+	PlanVersion uint32 `cbor:"2,keyasint"`
+	// Answers says that the client answers introductions from anybody it has
+	// authorised; AnswersFor names peers whose introductions it answers even
+	// if Answers is false.
+	Answers    bool   `cbor:"3,keyasint,omitempty"`
+	AnswersFor []ID   `cbor:"4,keyasint,omitempty"`
+	Agent      string `cbor:"5,keyasint,omitempty"` // program and version, for logs
+}
+
+// Registered confirms a registration.
+type Registered struct {
+	// Observed is the client's endpoint as the server sees it.
+	Observed Candidate `cbor:"1,keyasint"`
+	// ProbePorts are further TCP ports of the server that answer STUN.
+	ProbePorts []uint16 `cbor:"2,keyasint,omitempty"`
+}
+
+// Introduce asks for an introduction to a peer.
+type Introduce struct {
+	Request    uint32      `cbor:"1,keyasint"` // chosen by the client, not 0
+	Peer       ID          `cbor:"2,keyasint"`
+	Candidates []Candidate `cbor:"3,keyasint,omitempty"`
+}
+
+// Offer asks a client whether it consents to meet a peer.
+type Offer struct {
+	Introduction Token `cbor:"1,keyasint"`
+	Initiator    ID    `cbor:"2,keyasint"`
+}
+
+// Answer is a client's consent to an offer, or its refusal.
+type Answer struct {
+	Introduction Token       `cbor:"1,keyasint"`
+	Accept       bool        `cbor:"2,keyasint,omitempty"`
+	Candidates   []Candidate `cbor:"3,keyasint,omitempty"`
+}
+
+// Introduction gives both peers the same transcript and secret.
+type Introduction struct {
+	// Request is the receiver's own request that this answers, or 0.
+	Request    uint32 `cbor:"1,keyasint,omitempty"`
+	Secret     Secret `cbor:"2,keyasint"`
+	Transcript []byte `cbor:"3,keyasint"` // see Transcript
+}
+
+// Declined says that a requested introduction will not happen.
+type Declined struct {
+	Request uint32 `cbor:"1,keyasint"`
+	Code    Code   `cbor:"2,keyasint"`
+}
+
+// Ping asks for a Pong with the same number.
+type Ping struct {
+	N uint64 `cbor:"1,keyasint"`
+}
+
+// Pong answers a Ping.
+type Pong struct {
+	N uint64 `cbor:"1,keyasint"`
+}
+
+// Failure says why the sender closes the connection.
+type Failure struct {
+	Code Code   `cbor:"1,keyasint"`
+	Text string `cbor:"2,keyasint,omitempty"`
+}
+
+// Open is the first message on a stream. The opener's data may follow at once.
+type Open struct {
+	Target string `cbor:"1,keyasint"`
+}
+
+// Opened answers Open. If Code is not CodeOK, no data follows.
+type Opened struct {
+	Code Code   `cbor:"1,keyasint,omitempty"`
+	Text string `cbor:"2,keyasint,omitempty"`
+}
+
+// Code says why something was refused. The values are part of the wire format.
+type Code uint16
+
+// The codes.
+const (
+	CodeOK            Code = 0
+	CodeOffline       Code = 1  // the peer is not registered, or does not answer
+	CodeRefused       Code = 2  // the peer did not consent
+	CodeTimeout       Code = 3  // the peer did not answer in time
+	CodeBusy          Code = 4  // a limit of the sender is reached; try later
+	CodeProtocol      Code = 5  // the receiver broke the protocol
+	CodeReplaced      Code = 6  // a newer connection took the registration over
+	CodeShutdown      Code = 7  // the sender is going down
+	CodeNotAuthorised Code = 8  // the peer has not authorised the sender
+	CodeNotExposed    Code = 9  // the target is not exposed to the sender
+	CodeDialFailed    Code = 10 // the target could not be reached
+)
+
+// String says the code in words.
+func (c Code) String() string {
+	words := [...]string{
+		"ok", "offline", "refused", "no answer in time", "busy", "protocol error",
+		"replaced by a newer connection", "shutting down", "not authorised",
+		"target not exposed", "target not reached",
+	}
+	if int(c) < len(words) {
+		return words[c]
+	}
+	return fmt.Sprintf("code %d", uint16(c))
+}
+
+func (*Register) Type() Type     { return TypeRegister }
+func (*Registered) Type() Type   { return TypeRegistered }
+func (*Introduce) Type() Type    { return TypeIntroduce }
+func (*Offer) Type() Type        { return TypeOffer }
+func (*Answer) Type() Type       { return TypeAnswer }
+func (*Introduction) Type() Type { return TypeIntroduction }
+func (*Declined) Type() Type     { return TypeDeclined }
+func (*Ping) Type() Type         { return TypePing }
+func (*Pong) Type() Type         { return TypePong }
+func (*Failure) Type() Type      { return TypeFailure }
+func (*Open) Type() Type         { return TypeOpen }
+func (*Opened) Type() Type       { return TypeOpened }
+
+// Check implements Message.
+func (m *Register) Check() error {
+	if m.Instance.IsZero() || m.PlanVersion == 0 {
+		return fmt.Errorf("%w: registration without instance or plan version", ErrMalformed)
+	}
+	if len(m.AnswersFor) > MaxAnswersFor {
+		return fmt.Errorf("%w: answers for %d peers", ErrTooLarge, len(m.AnswersFor))
+	}
+	return checkText(m.Agent)
+}
+
+// Check implements Message.
+func (m *Registered) Check() error { return checkObserved(m.Observed) }
+
+// Check implements Message.
+func (m *Introduce) Check() error {
+	if m.Request == 0 {
+		return fmt.Errorf("%w: request 0", ErrMalformed)
+	}
+	return checkCandidates(m.Candidates)
+}
+
+// Check implements Message.
+func (m *Offer) Check() error { return nil }
+
+// Check implements Message.
+func (m *Answer) Check() error { return checkCandidates(m.Candidates) }
+
+// Check implements Message.
+func (m *Introduction) Check() error {
+	_, err := ParseTranscript(m.Transcript)
+	return err
+}
+
+// Check implements Message.
+func (m *Declined) Check() error {
+	if m.Request == 0 || m.Code == CodeOK {
+		return fmt.Errorf("%w: decline without request or reason", ErrMalformed)
+	}
+	return nil
+}
+
+// Check implements Message.
+func (m *Ping) Check() error { return nil }
+
+// Check implements Message.
+func (m *Pong) Check() error { return nil }
+
+// Check implements Message.
+func (m *Failure) Check() error { return checkText(m.Text) }
+
+// Check implements Message.
+func (m *Open) Check() error {
+	if m.Target == "" || len(m.Target) > MaxTarget {
+		return fmt.Errorf("%w: target of %d bytes", ErrMalformed, len(m.Target))
+	}
+	return nil
+}
+
+// Check implements Message.
+func (m *Opened) Check() error { return checkText(m.Text) }
+
+func checkText(s string) error {
+	if len(s) > MaxText {
+		return fmt.Errorf("%w: text of %d bytes", ErrTooLarge, len(s))
+	}
+	return nil
+}
+
+func checkObserved(c Candidate) error {
+	if c.Kind != Observed || c.Addr == (netip.AddrPort{}) {
+		return fmt.Errorf("%w: %v where an observed endpoint belongs", ErrMalformed, c)
+	}
+	return nil
+}
+
+var (
+	encMode = must(cbor.CoreDetEncOptions().EncMode())
+	decMode = must(cbor.DecOptions{
+		DupMapKey:        cbor.DupMapKeyEnforcedAPF,
+		IndefLength:      cbor.IndefLengthForbidden,
+		TagsMd:           cbor.TagsForbidden,
+		MaxNestedLevels:  4,
+		MaxArrayElements: 64,
+		MaxMapPairs:      32,
+	}.DecMode())
+)
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err) // the options above are constants
+	}
+	return v
+}
+
+// Append appends the frame of a message to b.
+func Append(b []byte, m Message) ([]byte, error) {
+	if err := m.Check(); err != nil {
+		return b, err
+	}
+	payload, err := encMode.Marshal(m)
+	if err != nil {
+		return b, err
+	}
+	return AppendFrame(b, m.Type(), payload)
+}
+
+// Parse decodes the payload of a frame. It returns nil and no error for an
+// unknown type that is Ignorable; all errors wrap ErrMalformed or ErrTooLarge.
+func Parse(t Type, payload []byte) (Message, error) {
+	m := newMessage(t)
+	if m == nil {
+		if t.Ignorable() {
+			return nil, nil
+		}
+		return nil, fmt.Errorf("%w: %s", ErrMalformed, t)
+	}
+	if err := decMode.Unmarshal(payload, m); err != nil {
+		return nil, fmt.Errorf("%w: %s: %v", ErrMalformed, t, err)
+	}
+	return m, m.Check()
+}
+
+// Read reads and decodes the next message, skipping ignorable ones. Its errors
+// are those of ReadFrame and Parse.
+func Read(r io.Reader) (Message, error) {
+	for {
+		t, payload, err := ReadFrame(r)
+		if err != nil {
+			return nil, err
+		}
+		if m, err := Parse(t, payload); m != nil || err != nil {
+			return m, err
+		}
+	}
+}
+
+// Write encodes m and writes it with a single call of w.Write.
+func Write(w io.Writer, m Message) error {
+	b, err := Append(nil, m)
+	if err != nil {
+		return err
+	}
+	_, err = w.Write(b)
+	return err
+}
