@@ -1,0 +1,78 @@
+package punch
+
+import (
+	"sync"
+	"time"
+)
+
+// Pace bounds how fast SYNs go to one address: never above 100 in any second.
+// A burst lets two peers behind NATs that refuse meet at once even where the
+// round trip is a few milliseconds; a steady rate follows.
+//
+// The zero value is not ready: use newPace. It is unsafe for concurrent use.
+type pace struct {
+	tokens float64
+	last   time.Time
+}
+
+const (
+	paceBurst = 16
+	paceRate  = 80 // per second; burst + rate stay below 100
+)
+
+func newPace(now time.Time) pace { return pace{tokens: paceBurst, last: now} }
+
+// take uses one SYN up and returns how long to wait before it may leave.
+func (p *pace) take(now time.Time) time.Duration {
+	p.tokens = min(paceBurst, p.tokens+now.Sub(p.last).Seconds()*paceRate)
+	p.last = now
+	p.tokens--
+	if p.tokens >= 0 {
+		return 0
+	}
+	return time.Duration(-p.tokens / paceRate * float64(time.Second))
+}
+
+// Budget bounds the SYNs of a whole node to addresses that never proved a
+// preamble, so that a hostile introduction cannot make it a source of SYN
+// floods: 400 at once, 200 a second. It is safe for concurrent use, and is to
+// be shared by all executors of a node. A nil Budget is without bounds.
+type Budget struct {
+	mu     sync.Mutex
+	tokens float64
+	last   time.Time
+}
+
+const (
+	budgetBurst = 400
+	budgetRate  = 200 // per second
+)
+
+// NewBudget returns a full budget.
+func NewBudget(now time.Time) *Budget { return &Budget{tokens: budgetBurst, last: now} }
+
+// Take uses n SYNs up if the budget has one left, and reports whether it had.
+func (b *Budget) Take(now time.Time, n int) bool {
+	if b == nil {
+		return true
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.tokens = min(budgetBurst, b.tokens+now.Sub(b.last).Seconds()*budgetRate)
+	b.last = now
+	if b.tokens < 1 {
+		return false
+	}
+	b.tokens -= float64(n)
+	return true
+}
+
+// Return gives n SYNs back: they went to an address that has proved itself.
+func (b *Budget) Return(n int) {
+	if b == nil {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.tokens = min(budgetBurst, b.tokens+float64(n))
+}

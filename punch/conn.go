@@ -1,0 +1,144 @@
+package punch
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/peerd/peerd/proto"
+)
+
+// Conn is a raw connection of an introduction. What is written leaves at once,
+// behind the preamble; Read waits until the other end has proved that it knows
+// the introduction, and fails if it does not.
+type Conn struct {
+	net.Conn
+	run     *Run
+	Attempt int // number of the attempt in the events
+
+	once  sync.Once
+	judge chan struct{} // closed when the proof is in, or will never be
+	err   error         // set before judge is closed
+}
+
+// errUnproven is what Read returns where punching ended before the proof.
+var errUnproven = errors.New("the connection was given up before the other end had proved itself")
+
+// Read reads from the connection once it is proven.
+func (c *Conn) Read(b []byte) (int, error) {
+	<-c.judge
+	if c.err != nil {
+		return 0, c.err
+	}
+	return c.Conn.Read(b)
+}
+
+func (c *Conn) settle(err error) {
+	c.once.Do(func() {
+		c.err = err
+		close(c.judge)
+	})
+}
+
+// Close closes the connection; Reads that wait for the proof return.
+func (c *Conn) Close() error {
+	c.settle(net.ErrClosed)
+	return c.Conn.Close()
+}
+
+// netSocket is a Socket of the kernel's.
+type netSocket struct {
+	loop   *loop
+	cancel context.CancelFunc // ends the dial
+	conn   *Conn              // nil until connected
+	closed bool               // all fields but cancel are owned by the loop
+}
+
+// Send implements Socket. The buffer of a new connection has room for it.
+func (s *netSocket) Send(preamble []byte) {
+	s.conn.SetWriteDeadline(time.Now().Add(proto.PreambleDeadline))
+	// An error also fails the Read that waits for the other end's preamble.
+	s.conn.Write(preamble)
+	s.conn.SetWriteDeadline(time.Time{})
+}
+
+// Close implements Socket.
+func (s *netSocket) Close() {
+	s.closed = true
+	s.cancel()
+	if s.conn != nil {
+		s.conn.settle(errUnproven)
+		reset(s.conn.Conn)
+	}
+}
+
+// reset closes a connection with SO_LINGER 0, so that nothing of it stays.
+func reset(c net.Conn) {
+	if l, ok := c.(interface{ SetLinger(int) error }); ok {
+		l.SetLinger(0)
+	}
+	c.Close()
+}
+
+// netSockets are the kernel's sockets.
+type netSockets struct {
+	run *Run
+}
+
+// Dial implements Sockets.
+func (n netSockets) Dial(to netip.AddrPort, h Handler) Socket {
+	ctx, cancel := context.WithCancel(context.Background())
+	s := &netSocket{loop: n.run.loop, cancel: cancel}
+	n.run.loop.tasks.Go(func() { n.connect(ctx, s, to, h) })
+	return s
+}
+
+// connect dials, hands the socket over and waits for the first bytes.
+func (n netSockets) connect(ctx context.Context, s *netSocket, to netip.AddrPort, h Handler) {
+	defer s.cancel()
+	raw, err := n.run.cfg.Dial(ctx, to)
+	if err != nil {
+		s.post(func() { h.Failed(err) })
+		return
+	}
+	conn := &Conn{Conn: raw, run: n.run, judge: make(chan struct{})}
+	if !s.connected(conn, h) {
+		reset(raw)
+		return
+	}
+	var preamble [proto.PreambleSize]byte
+	if _, err := io.ReadFull(raw, preamble[:]); err != nil {
+		s.post(func() { h.Failed(err) })
+		return
+	}
+	s.post(func() { h.Received(preamble[:]) })
+}
+
+// connected tells h of the connection, and reports whether it was wanted.
+func (s *netSocket) connected(conn *Conn, h Handler) (wanted bool) {
+	done := make(chan struct{})
+	posted := s.loop.post(func() {
+		defer close(done)
+		if !s.closed {
+			s.conn, wanted = conn, true
+			h.Connected()
+		}
+	})
+	if posted {
+		<-done
+	}
+	return wanted
+}
+
+// post calls f on the loop unless the socket is closed by then.
+func (s *netSocket) post(f func()) {
+	s.loop.post(func() {
+		if !s.closed {
+			f()
+		}
+	})
+}

@@ -1,0 +1,202 @@
+package punch
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/peerd/peerd/proto"
+)
+
+// Config is what an Executor works on.
+type Config struct {
+	Plan         *Plan
+	Role         proto.Role
+	Introduction proto.Token
+	Secret       proto.Secret
+	// Zero is the plan's time 0 on Clock: when the transcript was received less
+	// half this side's own round trip to the server.
+	Zero    time.Time
+	Clock   Clock
+	Sockets Sockets
+	Rand    *rand.Rand // for jitter
+	// Admit returns why an address must not be dialled from here, or nil. A nil
+	// Admit admits every address.
+	Admit func(Step) error
+	// Budget is the node's; nil is without bounds.
+	Budget *Budget
+	// Connected is told of each dial that completed; nothing is proven yet, but
+	// the preamble has been sent. Nil ignores it.
+	Connected func(Socket)
+	// Proven is told of each connection whose other end knows the introduction.
+	Proven func(Socket)
+	// Expired is told once, when the plan's limit passes without a proven
+	// connection that is still alive.
+	Expired func(error)
+	// Trace gets every event. Nil ignores them.
+	Trace func(Event)
+}
+
+// Executor carries out one side's steps of a plan. All its methods, and all
+// its callbacks, belong to one goroutine: its Clock and Sockets call it there.
+type Executor struct {
+	cfg      Config
+	start    time.Time // when the first dial is due
+	targets  []*target
+	attempts int
+	syns     int
+	alive    int // proven connections that have not been given up
+	stopped  bool
+	unlimit  func() // stops the timer of the limit
+}
+
+// MaxSYNs bounds the SYNs of one plan and side, retransmissions included.
+const MaxSYNs = 1000
+
+// NewExecutor returns an executor that has done nothing yet.
+func NewExecutor(cfg Config) *Executor {
+	e := &Executor{cfg: cfg, start: cfg.Zero.Add(micros(cfg.Plan.Start))}
+	for _, step := range cfg.Plan.Steps(cfg.Role) {
+		e.targets = append(e.targets, &target{e: e, step: step, pace: newPace(cfg.Clock.Now())})
+	}
+	return e
+}
+
+func micros(n uint32) time.Duration { return time.Duration(n) * time.Microsecond }
+
+// Begin schedules every step that is admitted; those whose time has passed are
+// dialled at once.
+func (e *Executor) Begin() {
+	e.unlimit = e.cfg.Clock.AfterFunc(e.until(e.cfg.Plan.Limit), e.expire)
+	for _, t := range e.targets {
+		if err := e.admit(t.step); err != nil {
+			t.done = true
+			e.trace(Event{Kind: Skipped, To: t.step.To, Err: err})
+			continue
+		}
+		t.schedule(e.until(t.step.At))
+	}
+}
+
+func (e *Executor) admit(s Step) error {
+	if e.cfg.Admit == nil {
+		return nil
+	}
+	return e.cfg.Admit(s)
+}
+
+// until returns the time from now to a moment of the plan, at least 0.
+func (e *Executor) until(at uint32) time.Duration {
+	return max(0, e.cfg.Zero.Add(micros(at)).Sub(e.cfg.Clock.Now()))
+}
+
+// Accept takes over an accepted socket whose first bytes are the given
+// preamble, and reports whether it proves the introduction. If it does, our own
+// preamble has been sent and Proven has been called.
+func (e *Executor) Accept(s Socket, from proto.Candidate, preamble []byte) error {
+	if e.stopped {
+		return errStopped
+	}
+	if err := e.verify(preamble); err != nil {
+		return err
+	}
+	e.attempts++
+	e.trace(Event{Kind: Accepted, Attempt: e.attempts, To: from})
+	e.sendPreamble(s)
+	e.proved(s)
+	return nil
+}
+
+func (e *Executor) verify(preamble []byte) error {
+	if len(preamble) != proto.PreambleSize {
+		return fmt.Errorf("%w: preamble of %d bytes", proto.ErrMalformed, len(preamble))
+	}
+	p := proto.Preamble(preamble)
+	return p.Verify(e.cfg.Role.Peer(), e.cfg.Introduction, e.cfg.Secret)
+}
+
+func (e *Executor) sendPreamble(s Socket) {
+	p := proto.NewPreamble(e.cfg.Role, e.cfg.Introduction, e.cfg.Secret)
+	s.Send(p[:])
+}
+
+// proved notes a proven connection. While there is one, nothing new is
+// dialled; what is under way goes on until Stop.
+func (e *Executor) proved(s Socket) {
+	e.alive++
+	for _, t := range e.targets {
+		t.rest()
+	}
+	e.cfg.Proven(s)
+}
+
+// GiveUp says that a proven connection turned out to be of no use. If it was
+// the last one, dialling goes on.
+func (e *Executor) GiveUp() {
+	if e.alive--; e.alive > 0 || e.stopped {
+		return
+	}
+	if e.until(e.cfg.Plan.Limit) == 0 {
+		e.expire()
+		return
+	}
+	for _, t := range e.targets {
+		t.resume()
+	}
+}
+
+// expire ends the plan at its limit unless a proven connection is alive.
+func (e *Executor) expire() {
+	if e.alive > 0 || e.stopped {
+		return
+	}
+	err := fmt.Errorf("no connection within %v: %s", micros(e.cfg.Plan.Limit-e.cfg.Plan.Start), e.summary())
+	e.trace(Event{Kind: Expired, Err: err})
+	e.Stop()
+	e.cfg.Expired(err)
+}
+
+// summary says for each target how its last dial ended.
+func (e *Executor) summary() string {
+	s := ""
+	for i, t := range e.targets {
+		if i > 0 {
+			s += "; "
+		}
+		s += t.summary()
+	}
+	return s
+}
+
+// Stop gives up all dials that are not proven and calls nothing back any more.
+// It may be called more than once.
+func (e *Executor) Stop() {
+	if e.stopped {
+		return
+	}
+	e.stopped = true
+	if e.unlimit != nil {
+		e.unlimit()
+	}
+	for _, t := range e.targets {
+		t.close()
+	}
+}
+
+// SYNs returns how many SYNs this side has sent, retransmissions included as
+// the kernel's schedule has them.
+func (e *Executor) SYNs() int {
+	n := e.syns
+	for _, t := range e.targets {
+		n += t.retransmissions()
+	}
+	return n
+}
+
+func (e *Executor) trace(ev Event) {
+	if e.cfg.Trace == nil {
+		return
+	}
+	ev.At = e.cfg.Clock.Now().Sub(e.start)
+	e.cfg.Trace(ev)
+}

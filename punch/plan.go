@@ -1,0 +1,128 @@
+package punch
+
+import (
+	"cmp"
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"github.com/peerd/peerd/proto"
+)
+
+// Plan says what both sides of an introduction do and when. All times are in
+// microseconds since the transcript's time 0, or durations in microseconds, so
+// that the plan is the same to the bit on every machine.
+type Plan struct {
+	Version uint32 `json:"version"`
+	// RTT is what both sides take for the round trip between them: the way
+	// through the server, which the direct way hardly exceeds.
+	RTT uint32 `json:"rtt_us"`
+	// Start is when both sides dial first. The farther peer gets its
+	// transcript at this moment.
+	Start uint32 `json:"start_us"`
+	// Hold is how long a dial without an answer is held before it is replaced,
+	// once: long enough for an answer that is under way, shorter than the
+	// kernel's first retransmission where the round trip allows it.
+	Hold uint32 `json:"hold_us"`
+	// Limit is when both sides give up.
+	Limit     uint32 `json:"limit_us"`
+	Initiator []Step `json:"initiator"`
+	Responder []Step `json:"responder"`
+}
+
+// Step is one address that one side dials.
+type Step struct {
+	To proto.Candidate `json:"to"`
+	At uint32          `json:"at_us"`
+	// Once means that a single SYN is sent: nobody but the peer vouches for the
+	// address.
+	Once bool `json:"once,omitempty"`
+}
+
+// The numbers of plan version 1, in microseconds.
+const (
+	holdMin    = 300_000    // LINUX: a replaced dial beats the retransmit at 1 s
+	holdRTTs   = 8          // closing earlier would reset the 4-tuple under the peer
+	holdOnce   = 900_000    // the kernel retransmits a SYN after 1 s
+	limitMin   = 12_000_000 // the peer may be frozen or its SYNs lost for a while
+	limitRTTs  = 24
+	defaultRTT = 200_000   // where the server measured none
+	maxRTT     = 5_000_000 // a larger value is a mistake, or a lie to make us wait
+)
+
+// Steps returns the steps of the side with role r.
+func (p *Plan) Steps(r proto.Role) []Step {
+	if r == proto.Initiator {
+		return p.Initiator
+	}
+	return p.Responder
+}
+
+// MakePlan derives the plan from a transcript. It fails if the transcript asks
+// for a plan version that this build does not know.
+func MakePlan(t *proto.Transcript) (*Plan, error) {
+	if t.PlanVersion != proto.PlanVersion {
+		return nil, fmt.Errorf("punching plan version %d is not known here (this build knows %d): update peerd", t.PlanVersion, proto.PlanVersion)
+	}
+	a, b := rttOf(t.Initiator), rttOf(t.Responder)
+	rtt, start := a+b, max(a, b)/2
+	return &Plan{
+		Version:   t.PlanVersion,
+		RTT:       rtt,
+		Start:     start,
+		Hold:      max(holdRTTs*rtt, holdMin),
+		Limit:     start + max(limitRTTs*rtt, limitMin),
+		Initiator: stepsTowards(&t.Responder, &t.Initiator, start),
+		Responder: stepsTowards(&t.Initiator, &t.Responder, start),
+	}, nil
+}
+
+func rttOf(p proto.Party) uint32 {
+	if p.RTT == 0 {
+		return defaultRTT
+	}
+	return min(p.RTT, maxRTT)
+}
+
+// stepsTowards returns what from dials to reach to: the observed endpoint
+// always, the host candidates where both share an observed address (they are
+// behind one NAT, or on one network), and global IPv6 addresses once.
+func stepsTowards(to, from *proto.Party, at uint32) []Step {
+	steps := []Step{{To: to.Observed, At: at}}
+	together := to.Observed.Addr.Addr() == from.Observed.Addr.Addr()
+	for _, c := range byPriority(to.Candidates) {
+		if c.Kind != proto.Host || c.Addr == to.Observed.Addr {
+			continue
+		}
+		switch {
+		case together:
+			steps = append(steps, Step{To: c, At: at})
+		case globalV6(c) && slices.ContainsFunc(from.Candidates, globalV6):
+			steps = append(steps, Step{To: c, At: at, Once: true})
+		}
+	}
+	return steps
+}
+
+func byPriority(list []proto.Candidate) []proto.Candidate {
+	sorted := slices.Clone(list)
+	slices.SortStableFunc(sorted, func(a, b proto.Candidate) int {
+		return cmp.Or(cmp.Compare(b.Priority, a.Priority), a.Addr.Compare(b.Addr))
+	})
+	return slices.Compact(sorted)
+}
+
+// globalV6 reports whether c is a host candidate that the whole IPv6 Internet
+// could reach.
+func globalV6(c proto.Candidate) bool {
+	addr := c.Addr.Addr()
+	return c.Kind == proto.Host && addr.Is6() && isGlobal(addr)
+}
+
+var sharedAddressSpace = netip.MustParsePrefix("100.64.0.0/10") // RFC 6598
+
+// isGlobal reports whether addr is a unicast address that is not private: not
+// RFC 1918, RFC 4193, RFC 6598, loopback or link-local.
+func isGlobal(addr netip.Addr) bool {
+	return addr.IsGlobalUnicast() && !addr.IsPrivate() && !sharedAddressSpace.Contains(addr)
+}

@@ -1,0 +1,157 @@
+package punch
+
+import (
+	"context"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"time"
+
+	"github.com/peerd/peerd/proto"
+)
+
+// RunConfig is what Start needs.
+type RunConfig struct {
+	Transcript *proto.Transcript
+	Role       proto.Role
+	Secret     proto.Secret
+	Received   time.Time // when the transcript was read from the server's connection
+	// Dial connects to an address from the one local port, and closes the
+	// socket with SO_LINGER 0 when ctx ends first. Its errors are, or wrap,
+	// ErrRefused, ErrTupleInUse and ErrNoAnswer where they apply.
+	Dial func(ctx context.Context, to netip.AddrPort) (net.Conn, error)
+	// Gate hands over the accepted sockets of this introduction.
+	Gate *Gate
+	// Admit returns why an address must not be dialled from here, or nil.
+	Admit  func(Step) error
+	Budget *Budget     // the node's; nil is without bounds
+	Trace  func(Event) // called one at a time; nil ignores the events
+}
+
+// Run is one side of an introduction being punched in real time. Its methods
+// are safe for concurrent use.
+type Run struct {
+	cfg    RunConfig
+	loop   *loop
+	exec   *Executor // owned by the loop
+	conns  chan *Conn
+	err    error         // why it expired; set before expired is closed
+	ended  chan struct{} // closed when it expired
+	forget func()        // withdraws from the gate
+}
+
+// Start derives the plan and begins to carry it out. It fails only if there is
+// no plan; everything else comes as events, connections, or Err. Stop must be
+// called in the end.
+func Start(cfg RunConfig) (*Run, error) {
+	plan, err := MakePlan(cfg.Transcript)
+	if err != nil {
+		return nil, err
+	}
+	r := &Run{cfg: cfg, loop: newLoop(), ended: make(chan struct{})}
+	// Room for every connection there can be: the executor never waits.
+	r.conns = make(chan *Conn, 4*proto.MaxCandidates)
+	own := cfg.Transcript.Party(cfg.Role)
+	r.exec = NewExecutor(Config{
+		Plan: plan, Role: cfg.Role,
+		Introduction: cfg.Transcript.Introduction, Secret: cfg.Secret,
+		Zero:  cfg.Received.Add(-micros(own.RTT) / 2),
+		Clock: r.loop, Sockets: netSockets{r},
+		Rand:  rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())),
+		Admit: cfg.Admit, Budget: cfg.Budget,
+		Connected: r.connected, Proven: r.proven, Expired: r.expired,
+		Trace: cfg.Trace,
+	})
+	r.forget = cfg.Gate.expect(cfg.Transcript.Introduction, r.accepted)
+	r.loop.post(r.exec.Begin)
+	return r, nil
+}
+
+// Conns delivers every connection as soon as it is established at this end;
+// its Read waits for the proof. Whoever receives a Conn owns it: it is either
+// used, or closed and, if it had been proven, reported to GiveUp.
+func (r *Run) Conns() <-chan *Conn { return r.conns }
+
+// Expired is closed when the plan's limit has passed without a proven
+// connection; Err then says why.
+func (r *Run) Expired() <-chan struct{} { return r.ended }
+
+// Err returns why the run expired, or nil if it has not.
+func (r *Run) Err() error {
+	select {
+	case <-r.ended:
+		return r.err
+	default:
+		return nil
+	}
+}
+
+// GiveUp says that a proven connection was of no use; dialling goes on if it
+// was the last.
+func (r *Run) GiveUp() { r.loop.post(func() { r.exec.GiveUp() }) }
+
+// SYNs returns how many SYNs were sent, or 0 after Stop.
+func (r *Run) SYNs() (n int) {
+	done := make(chan struct{})
+	if r.loop.post(func() { n = r.exec.SYNs(); close(done) }) {
+		<-done
+	}
+	return n
+}
+
+// Stop gives up every dial that is not proven, closes connections that nobody
+// has received, and returns when all goroutines have ended.
+func (r *Run) Stop() {
+	r.forget()
+	r.loop.post(func() {
+		r.exec.Stop()
+		r.loop.end()
+	})
+	r.loop.end() // where it had ended before
+	r.loop.tasks.Wait()
+	for {
+		select {
+		case c := <-r.conns:
+			c.Close()
+		default:
+			return
+		}
+	}
+}
+
+func (r *Run) connected(s Socket) {
+	conn := s.(*netSocket).conn
+	conn.Attempt = r.exec.attempts
+	r.conns <- conn
+}
+
+func (r *Run) proven(s Socket) { s.(*netSocket).conn.settle(nil) }
+
+func (r *Run) expired(err error) {
+	r.err = err
+	close(r.ended)
+}
+
+// accepted takes over a socket from the gate and reports whether it was proven.
+func (r *Run) accepted(raw net.Conn, preamble []byte) (err error) {
+	done := make(chan struct{})
+	s := &netSocket{loop: r.loop, cancel: func() {}, conn: &Conn{Conn: raw, run: r, judge: make(chan struct{})}}
+	posted := r.loop.post(func() {
+		defer close(done)
+		if err = r.exec.Accept(s, remoteCandidate(raw), preamble); err == nil {
+			r.connected(s)
+		}
+	})
+	if !posted {
+		return errStopped
+	}
+	<-done
+	return err
+}
+
+// remoteCandidate names the far end of an accepted socket in events; where it
+// was learned nobody has said, so its kind is Observed: by us.
+func remoteCandidate(c net.Conn) proto.Candidate {
+	addr, _ := netip.ParseAddrPort(c.RemoteAddr().String())
+	return proto.NewCandidate(addr, proto.Observed, 0)
+}

@@ -1,0 +1,58 @@
+package punch
+
+import (
+	"errors"
+	"net/netip"
+	"time"
+)
+
+// Sockets is what an Executor needs of TCP. All dials come from the one local
+// port.
+type Sockets interface {
+	// Dial starts to connect to an address and tells h what becomes of it. It
+	// does not block, and it does not call h before it has returned.
+	Dial(to netip.AddrPort, h Handler) Socket
+}
+
+// Handler is told what happens to a socket, on the executor's goroutine. Once
+// the socket is closed it is told nothing more.
+type Handler interface {
+	// Connected says that the handshake is complete at this end.
+	Connected()
+	// Received hands over the first proto.PreambleSize bytes from the other end.
+	Received(preamble []byte)
+	// Failed says that the socket is dead: the dial failed, or the connection
+	// ended before a preamble was received. The error is, or wraps, one of
+	// those below if the executor is to tell it from other faults.
+	Failed(err error)
+}
+
+// Socket is a TCP socket that is connecting or connected.
+type Socket interface {
+	// Send sends a preamble. It does not block.
+	Send(preamble []byte)
+	// Close gives the socket up with SO_LINGER 0: in SYN_SENT nothing is sent
+	// and the 4-tuple is free at once; otherwise the peer gets a RST.
+	Close()
+}
+
+// How a dial can end that concern the executor's next move. See LINUX-TCP.md.
+var (
+	// ErrRefused means that a RST or an ICMP error came back: a NAT on the way
+	// did not expect the SYN, and may have forgotten its own side's entry.
+	ErrRefused = errors.New("refused")
+	// ErrTupleInUse means that this host has the 4-tuple in use already: a
+	// connection in the listener's queue, its half-open child, or an orphan.
+	// It comes at once and without a packet.
+	ErrTupleInUse = errors.New("a connection between the same two endpoints exists already")
+	// ErrNoAnswer means that the kernel gave up retransmitting.
+	ErrNoAnswer = errors.New("no answer")
+)
+
+// Clock is the executor's time.
+type Clock interface {
+	Now() time.Time
+	// AfterFunc calls f on the executor's goroutine once d has passed, unless
+	// stop is called there before.
+	AfterFunc(d time.Duration, f func()) (stop func())
+}

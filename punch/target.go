@@ -1,0 +1,288 @@
+package punch
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/peerd/peerd/proto"
+)
+
+// target is one address of the plan and the dial that is under way to it: at
+// most one, so that there is one connecting socket per 4-tuple. Its states:
+//
+//	waiting     timer set, no socket
+//	connecting  socket, timer set until the dial has been replaced once
+//	connected   socket, timer set for the proof
+//	resting     neither: a proven connection exists elsewhere, or done
+type target struct {
+	e    *Executor
+	step Step
+	pace pace
+
+	sock      Socket
+	attempt   int // number of the last dial
+	dials     int
+	dialled   time.Time
+	connected bool
+	replaced  bool // the dial under way is a replacement
+	owed      int  // SYNs taken from the node's budget
+	last      error
+	stop      func() // stops the timer, if one is set
+	done      bool   // never to be dialled (again)
+}
+
+const (
+	// gapRefused is the mean pause after a refusal. Two redialling peers whose
+	// pauses are short against the round trip always meet; longer ones keep
+	// their phase and may miss each other for seconds.
+	gapRefused = time.Millisecond
+	// gapInUse is the mean pause while this host has the 4-tuple in use: what
+	// occupies it decides within a round trip or so, and a loop would spin.
+	gapInUse = 20 * time.Millisecond
+	// gapBudget is the mean pause while the node's budget is empty.
+	gapBudget = 50 * time.Millisecond
+	// gapOther is the mean pause after an error that is the host's own.
+	gapOther = 500 * time.Millisecond
+)
+
+var (
+	errStopped  = errors.New("punching has ended")
+	errSilent   = errors.New("connected, but nothing there proved to be the peer (a proxy or firewall on the way may complete connections by itself)")
+	errMaxSYNs  = fmt.Errorf("gave up after %d SYNs", MaxSYNs)
+	errNoDialed = errors.New("not dialled yet")
+)
+
+func (t *target) schedule(d time.Duration) { t.after(d, t.dial) }
+
+// after sets the target's only timer.
+func (t *target) after(d time.Duration, f func()) {
+	t.clearTimer()
+	t.stop = t.e.cfg.Clock.AfterFunc(d, func() {
+		t.stop = nil
+		f()
+	})
+}
+
+func (t *target) clearTimer() {
+	if t.stop != nil {
+		t.stop()
+		t.stop = nil
+	}
+}
+
+// dial sends a SYN, if the caps allow it now.
+func (t *target) dial() {
+	now := t.e.cfg.Clock.Now()
+	if t.e.SYNs() >= MaxSYNs {
+		t.finish(errMaxSYNs)
+		return
+	}
+	if !t.e.cfg.Budget.Take(now, 1) {
+		t.schedule(t.jitter(gapBudget))
+		return
+	}
+	t.owed++
+	t.e.syns++
+	t.e.attempts++
+	t.attempt, t.dialled, t.connected = t.e.attempts, now, false
+	t.dials++
+	t.trace(Dialled, nil)
+	t.sock = t.e.cfg.Sockets.Dial(t.step.To.Addr, &attempt{t: t, number: t.attempt})
+	if !t.replaced {
+		t.after(t.hold(), t.unanswered)
+	}
+}
+
+func (t *target) hold() time.Duration {
+	if t.step.Once {
+		return micros(min(t.e.cfg.Plan.Hold, holdOnce))
+	}
+	return micros(t.e.cfg.Plan.Hold)
+}
+
+// unanswered replaces a dial that had no answer, once: the SYN may be lost, and
+// the kernel's own retransmission comes only after a second.
+func (t *target) unanswered() {
+	t.drop()
+	if t.step.Once {
+		t.finish(ErrNoAnswer)
+		return
+	}
+	t.replaced = true
+	t.trace(Replaced, nil)
+	t.schedule(t.pace.take(t.e.cfg.Clock.Now()))
+}
+
+// drop closes the socket, if there is one, and accounts for what it sent.
+func (t *target) drop() {
+	n := t.retransmissions()
+	t.e.syns += n
+	t.e.cfg.Budget.Take(t.e.cfg.Clock.Now(), n)
+	t.owed += n
+	if t.sock != nil {
+		t.sock.Close()
+		t.sock = nil
+	}
+}
+
+// synSchedule is when the kernel sends a SYN again, since the first one.
+var synSchedule = [...]time.Duration{1, 2, 3, 4, 5, 7, 11, 19} // seconds
+
+// retransmissions returns how many SYNs the dial under way has repeated.
+func (t *target) retransmissions() (n int) {
+	if t.sock == nil || t.connected {
+		return 0
+	}
+	held := t.e.cfg.Clock.Now().Sub(t.dialled)
+	for n < len(synSchedule) && held >= synSchedule[n]*time.Second {
+		n++
+	}
+	return n
+}
+
+// failed decides what follows a dial that ended.
+func (t *target) failed(err error) {
+	t.drop()
+	t.clearTimer()
+	t.trace(Failed, err)
+	t.last, t.replaced = err, false
+	if t.step.Once {
+		t.finish(err)
+		return
+	}
+	if t.e.alive > 0 {
+		return
+	}
+	t.schedule(t.pause(err))
+}
+
+// pause is how long to wait before the next dial. Both sides must redial: which
+// of them is early, neither knows.
+func (t *target) pause(err error) time.Duration {
+	gap := gapOther
+	switch {
+	case errors.Is(err, ErrRefused), errors.Is(err, ErrNoAnswer):
+		gap = gapRefused
+	case errors.Is(err, ErrTupleInUse):
+		gap = gapInUse
+	}
+	wait := t.pace.take(t.e.cfg.Clock.Now())
+	if wait > 0 {
+		// Jitter over the whole interval keeps two peers from redialling in
+		// step just beside each other.
+		wait = t.jitter(wait + time.Second/paceRate)
+	}
+	return max(wait, t.jitter(gap))
+}
+
+// jitter returns a duration between d/2 and 3d/2.
+func (t *target) jitter(d time.Duration) time.Duration {
+	return d/2 + time.Duration(t.e.cfg.Rand.Int64N(int64(d)))
+}
+
+// established sends the preamble and gives the other end the time to prove
+// itself.
+func (t *target) established() {
+	t.e.syns += t.retransmissions()
+	t.connected = true
+	t.trace(Connected, nil)
+	t.after(proto.PreambleDeadline, func() { t.unproven(errSilent) })
+	t.e.sendPreamble(t.sock)
+	if t.e.cfg.Connected != nil {
+		t.e.cfg.Connected(t.sock)
+	}
+}
+
+// received judges the other end's preamble.
+func (t *target) received(preamble []byte) {
+	t.clearTimer()
+	if err := t.e.verify(preamble); err != nil {
+		t.unproven(err)
+		return
+	}
+	t.trace(Proven, nil)
+	t.e.cfg.Budget.Return(t.owed)
+	s := t.sock
+	t.sock, t.owed, t.last = nil, 0, nil // the connection is the caller's now
+	t.e.proved(s)
+}
+
+// unproven ends a target at which somebody else answers: more SYNs there would
+// bother a stranger.
+func (t *target) unproven(err error) {
+	t.drop()
+	t.trace(Unproven, err)
+	t.finish(err)
+}
+
+func (t *target) finish(err error) {
+	t.clearTimer()
+	t.last, t.done = err, true
+}
+
+// rest stops the target from dialling anew; a dial under way is left alone, for
+// the peer may be about to answer it.
+func (t *target) rest() {
+	if !t.connected || t.sock == nil {
+		t.clearTimer()
+	}
+}
+
+// resume dials again after a rest.
+func (t *target) resume() {
+	if !t.done && t.sock == nil && t.stop == nil {
+		t.schedule(t.pace.take(t.e.cfg.Clock.Now()))
+	}
+}
+
+func (t *target) close() {
+	t.clearTimer()
+	t.drop()
+	t.done = true
+}
+
+func (t *target) trace(k EventKind, err error) {
+	t.e.trace(Event{Kind: k, Attempt: t.attempt, To: t.step.To, Err: err})
+}
+
+func (t *target) summary() string {
+	err := t.last
+	if err == nil {
+		err = errNoDialed
+	}
+	if t.sock != nil && !t.connected {
+		err = ErrNoAnswer
+	}
+	return fmt.Sprintf("%s: %d dials, last: %v", t.step.To, t.dials, err)
+}
+
+// attempt tells its target about one dial, and is deaf once the target has
+// gone on to another.
+type attempt struct {
+	t      *target
+	number int
+}
+
+func (a *attempt) current() bool { return a.t.sock != nil && a.t.attempt == a.number }
+
+// Connected implements Handler.
+func (a *attempt) Connected() {
+	if a.current() {
+		a.t.established()
+	}
+}
+
+// Received implements Handler.
+func (a *attempt) Received(preamble []byte) {
+	if a.current() {
+		a.t.received(preamble)
+	}
+}
+
+// Failed implements Handler.
+func (a *attempt) Failed(err error) {
+	if a.current() {
+		a.t.failed(err)
+	}
+}
