@@ -3,6 +3,7 @@ package punch
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/netip"
@@ -112,7 +113,7 @@ func (n netSockets) connect(ctx context.Context, s *netSocket, to netip.AddrPort
 	}
 	var preamble [proto.PreambleSize]byte
 	if _, err := io.ReadFull(raw, preamble[:]); err != nil {
-		s.post(func() { h.Failed(err) })
+		s.post(func() { h.Failed(fmt.Errorf("%w: %v", ErrHungUp, err)) })
 		return
 	}
 	s.post(func() { h.Received(preamble[:]) })

@@ -25,9 +25,9 @@ type Config struct {
 	Admit func(Step) error
 	// Budget is the node's; nil is without bounds.
 	Budget *Budget
-	// Connected is told of each dial that completed; nothing is proven yet, but
-	// the preamble has been sent. Nil ignores it.
-	Connected func(Socket)
+	// Connected is told of each dial that completed, with its attempt's number;
+	// nothing is proven yet, but the preamble has been sent. Nil ignores it.
+	Connected func(s Socket, attempt int)
 	// Proven is told of each connection whose other end knows the introduction.
 	Proven func(Socket)
 	// Expired is told once, when the plan's limit passes without a proven

@@ -49,7 +49,7 @@ func Start(cfg RunConfig) (*Run, error) {
 		return nil, err
 	}
 	r := &Run{cfg: cfg, loop: newLoop(), ended: make(chan struct{})}
-	// Room for every connection there can be: the executor never waits.
+	// Room for every connection that can be alive at a time.
 	r.conns = make(chan *Conn, 4*proto.MaxCandidates)
 	own := cfg.Transcript.Party(cfg.Role)
 	r.exec = NewExecutor(Config{
@@ -119,10 +119,16 @@ func (r *Run) Stop() {
 	}
 }
 
-func (r *Run) connected(s Socket) {
+func (r *Run) connected(s Socket, attempt int) {
 	conn := s.(*netSocket).conn
-	conn.Attempt = r.exec.attempts
-	r.conns <- conn
+	conn.Attempt = attempt
+	select {
+	case r.conns <- conn:
+	default:
+		// Nobody receives: the executor must not wait. It learns of the loss by
+		// the socket's failure.
+		conn.Close()
+	}
 }
 
 func (r *Run) proven(s Socket) { s.(*netSocket).conn.settle(nil) }
@@ -139,7 +145,7 @@ func (r *Run) accepted(raw net.Conn, preamble []byte) (err error) {
 	posted := r.loop.post(func() {
 		defer close(done)
 		if err = r.exec.Accept(s, remoteCandidate(raw), preamble); err == nil {
-			r.connected(s)
+			r.connected(s, r.exec.attempts)
 		}
 	})
 	if !posted {

@@ -45,6 +45,9 @@ var (
 	// connection in the listener's queue, its half-open child, or an orphan.
 	// It comes at once and without a packet.
 	ErrTupleInUse = errors.New("a connection between the same two endpoints exists already")
+	// ErrHungUp means that the dial completed, and that the connection ended
+	// before the other end had proved itself.
+	ErrHungUp = errors.New("closed before the other end had proved itself")
 	// ErrNoAnswer means that the kernel gave up retransmitting.
 	ErrNoAnswer = errors.New("no answer")
 )

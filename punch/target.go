@@ -40,6 +40,9 @@ const (
 	// gapInUse is the mean pause while this host has the 4-tuple in use: what
 	// occupies it decides within a round trip or so, and a loop would spin.
 	gapInUse = 20 * time.Millisecond
+	// gapHungUp is the mean pause after a connection that was closed before the
+	// proof: the other end may not have its transcript yet.
+	gapHungUp = 20 * time.Millisecond
 	// gapBudget is the mean pause while the node's budget is empty.
 	gapBudget = 50 * time.Millisecond
 	// gapOther is the mean pause after an error that is the host's own.
@@ -166,6 +169,8 @@ func (t *target) pause(err error) time.Duration {
 		gap = gapRefused
 	case errors.Is(err, ErrTupleInUse):
 		gap = gapInUse
+	case errors.Is(err, ErrHungUp):
+		gap = gapHungUp
 	}
 	wait := t.pace.take(t.e.cfg.Clock.Now())
 	if wait > 0 {
@@ -190,7 +195,7 @@ func (t *target) established() {
 	t.after(proto.PreambleDeadline, func() { t.unproven(errSilent) })
 	t.e.sendPreamble(t.sock)
 	if t.e.cfg.Connected != nil {
-		t.e.cfg.Connected(t.sock)
+		t.e.cfg.Connected(t.sock, t.attempt)
 	}
 }
 
