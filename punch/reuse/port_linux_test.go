@@ -1,0 +1,144 @@
+package reuse
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"os"
+	"strconv"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// fullListener returns the address of a listener whose queue is full, so that
+// the kernel drops every SYN to it.
+func fullListener(t *testing.T) netip.AddrPort {
+	t.Helper()
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unix.Close(fd) })
+	if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Listen(fd, 0); err != nil {
+		t.Fatal(err)
+	}
+	sa, _ := unix.Getsockname(fd)
+	addr := netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), uint16(sa.(*unix.SockaddrInet4).Port))
+	c, err := net.Dial("tcp4", addr.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return addr
+}
+
+// A dial that is given up in SYN_SENT must free its 4-tuple at once.
+func TestCancelledDialFreesTheTuple(t *testing.T) {
+	p := mustClaim(t, 0)
+	full := fullListener(t)
+	for range 3 {
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		_, err := p.Dial(ctx, full)
+		cancel()
+		if err == nil || IsTupleInUse(err) {
+			t.Fatalf("dial to a listener that answers no SYN: %v", err)
+		}
+	}
+}
+
+// hijack opens a second listener on the port as another program of the same
+// user would.
+func hijack(t *testing.T, number uint16) net.Listener {
+	t.Helper()
+	lc := net.ListenConfig{Control: control(share)}
+	lc.SetMultipathTCP(false)
+	l, err := lc.Listen(context.Background(), "tcp4", ":"+strconv.Itoa(int(number)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	return l
+}
+
+// TestPinnedPort shows that a second listener of the same user gets nothing.
+func TestPinnedPort(t *testing.T) {
+	p := mustClaim(t, 0)
+	thief := hijack(t, p.Number())
+	stolen := make(chan int)
+	go func() {
+		n := 0
+		for ; ; n++ {
+			c, err := thief.Accept()
+			if err != nil {
+				stolen <- n
+				return
+			}
+			c.Close()
+		}
+	}()
+	const dials = 200
+	for range dials {
+		c, err := net.Dial("tcp4", net.JoinHostPort("127.0.0.1", strconv.Itoa(int(p.Number()))))
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.(*net.TCPConn).SetLinger(0)
+		c.Close()
+	}
+	thief.Close()
+	if n := <-stolen; n != 0 {
+		t.Errorf("the second listener got %d of %d connections, want 0", n, dials)
+	}
+}
+
+// TestClaimRace shows that of many claims at once one succeeds.
+func TestClaimRace(t *testing.T) {
+	number, err := freePort()
+	if err != nil {
+		t.Fatal(err)
+	}
+	const rivals = 16
+	results := make(chan *Port, rivals)
+	for range rivals {
+		go func() {
+			p, _ := Claim(number)
+			results <- p
+		}()
+	}
+	won := 0
+	for range rivals {
+		if p := <-results; p != nil {
+			defer p.Close()
+			won++
+		}
+	}
+	if won != 1 {
+		t.Errorf("%d of %d claims succeeded, want 1", won, rivals)
+	}
+}
+
+// TestDescriptors shows that a refused claim leaves no descriptor behind.
+func TestDescriptors(t *testing.T) {
+	p := mustClaim(t, 0)
+	before := descriptors(t)
+	for range 20 {
+		Claim(p.Number())
+	}
+	if after := descriptors(t); after != before {
+		t.Errorf("%d descriptors after refused claims, %d before", after, before)
+	}
+}
+
+func descriptors(t *testing.T) int {
+	t.Helper()
+	list, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(list)
+}
