@@ -21,9 +21,10 @@ type Conn struct {
 	run     *Run
 	Attempt int // number of the attempt in the events
 
-	once  sync.Once
-	judge chan struct{} // closed when the proof is in, or will never be
-	err   error         // set before judge is closed
+	once   sync.Once
+	judge  chan struct{} // closed when the proof is in, or will never be
+	proven bool          // set before judge is closed
+	err    error         // likewise
 }
 
 // errUnproven is what Read returns where punching ended before the proof.
@@ -40,7 +41,7 @@ func (c *Conn) Read(b []byte) (int, error) {
 
 func (c *Conn) settle(err error) {
 	c.once.Do(func() {
-		c.err = err
+		c.err, c.proven = err, err == nil
 		close(c.judge)
 	})
 }
@@ -142,4 +143,15 @@ func (s *netSocket) post(f func()) {
 			f()
 		}
 	})
+}
+
+// Proven reports whether the other end has proved that it knows the
+// introduction.
+func (c *Conn) Proven() bool {
+	select {
+	case <-c.judge:
+		return c.proven
+	default:
+		return false
+	}
 }

@@ -2,6 +2,7 @@ package reuse
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/netip"
 	"os"
@@ -119,6 +120,24 @@ func TestClaimRace(t *testing.T) {
 	}
 	if won != 1 {
 		t.Errorf("%d of %d claims succeeded, want 1", won, rivals)
+	}
+}
+
+// TestClaimIsLocked shows that a claim under way elsewhere is a clash, even
+// before its listener exists.
+func TestClaimIsLocked(t *testing.T) {
+	number, err := freePort()
+	if err != nil {
+		t.Fatal(err)
+	}
+	lock, err := lockPort(number)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lock.Close()
+	var clash *ClashError
+	if _, err := Claim(number); !errors.As(err, &clash) {
+		t.Errorf("claiming a port that is being claimed: %v, want a ClashError", err)
 	}
 }
 

@@ -1,0 +1,56 @@
+package peer
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/peerd/peerd/proto"
+	"github.com/peerd/peerd/punch"
+)
+
+// Event is one thing that happened to a node. Exactly the fields that belong to
+// its Kind are set.
+type Event struct {
+	Time time.Time
+	Kind EventKind
+	Peer proto.ID // the peer it is about; zero for the node's own affairs
+
+	Observed netip.AddrPort // Registered: this node as the server sees it
+	Retry    time.Duration  // Unregistered: when the next attempt is due
+	Punch    punch.Event    // Punch
+	Path     Path           // Connected, Disconnected
+	Err      error          // Unregistered, ConnectFailed, Disconnected
+}
+
+// EventKind says what happened.
+type EventKind string
+
+// The kinds of events.
+const (
+	Registered    EventKind = "registered"   // with the rendezvous server
+	Unregistered  EventKind = "unregistered" // an attempt failed, or the connection is lost
+	Introducing   EventKind = "introducing"  // this node asked for an introduction
+	Introduced    EventKind = "introduced"   // both sides have the transcript
+	Refused       EventKind = "refused"      // a peer that is not allowed asked for this node
+	Punch         EventKind = "punch"        // see punch.Event
+	Secured       EventKind = "secured"      // TLS is complete on a connection
+	Connected     EventKind = "connected"    // a session is confirmed by both sides
+	ConnectFailed EventKind = "connect failed"
+	Disconnected  EventKind = "disconnected" // a session has ended
+)
+
+// Path is the way that a session takes.
+type Path struct {
+	Kind   PathKind
+	Local  netip.AddrPort
+	Remote netip.AddrPort
+	// RTT is the round trip to the peer when the session was made: the time
+	// from ATTACH to ATTACHED for its creator, otherwise 0.
+	RTT time.Duration
+}
+
+// PathKind says whether a path leads straight to the peer.
+type PathKind string
+
+// Direct is a connection between the two peers' own sockets.
+const Direct PathKind = "direct"

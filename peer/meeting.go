@@ -1,0 +1,245 @@
+package peer
+
+import (
+	"context"
+	"errors"
+	"sync"
+
+	"github.com/peerd/peerd/peer/stream"
+	"github.com/peerd/peerd/proto"
+	"github.com/peerd/peerd/punch"
+	"github.com/peerd/peerd/rendezvous"
+)
+
+// meeting is one introduction on its way to a session: the stages in order.
+//
+//	punch.Start ─ raw connections ─▶ secure ─ TLS ─▶ create or accept ─▶ session
+//
+// Several connections may come about; the initiator takes the first one on
+// which TLS is complete, and the others are closed once that is confirmed.
+type meeting struct {
+	node  *Node
+	intro rendezvous.Introduction
+	peer  proto.ID
+
+	settled chan struct{} // closed when session or err is set
+	session *Session
+	err     error
+
+	phase   Phase // owned by run
+	tasks   sync.WaitGroup
+	results chan result
+
+	mu     sync.Mutex
+	events []punch.Event
+	losers []*punch.Conn // every connection that may have to be closed
+}
+
+// result is what became of one raw connection.
+type result struct {
+	raw   *punch.Conn
+	conn  *secured // initiator: ready for ATTACH
+	offer *offered // responder: ATTACH has come
+	err   error
+}
+
+// introduced takes up an introduction that the peer asked for.
+func (n *Node) introduced(intro rendezvous.Introduction) { n.meet(intro) }
+
+// meet takes up an introduction; one that is known already is joined.
+func (n *Node) meet(intro rendezvous.Introduction) *meeting {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	id := intro.Transcript.Introduction
+	if m := n.meetings[id]; m != nil {
+		return m
+	}
+	m := &meeting{
+		node: n, intro: intro, peer: intro.Transcript.Party(intro.Role.Peer()).ID,
+		settled: make(chan struct{}), results: make(chan result), phase: PhasePunch,
+	}
+	if n.closed {
+		m.fail(ErrClosed)
+		return m
+	}
+	n.meetings[id] = m
+	n.tasks.Go(m.run)
+	return m
+}
+
+// run carries the meeting out and ends when its session is confirmed, or when
+// there will be none.
+func (m *meeting) run() {
+	n := m.node
+	defer m.forget()
+	ctx, cancel := context.WithCancel(n.ctx)
+	defer m.tasks.Wait()
+	defer cancel()
+	n.emit(Event{Kind: Introduced, Peer: m.peer})
+	punching, err := punch.Start(punch.RunConfig{
+		Transcript: m.intro.Transcript, Role: m.intro.Role, Secret: m.intro.Secret,
+		Received: m.intro.Received, Dial: n.dialPeer, Gate: n.gate,
+		Admit: m.admission().Admit, Budget: n.budget, Trace: m.trace,
+	})
+	if err != nil {
+		m.fail(err)
+		return
+	}
+	defer m.closeLosers()
+	defer punching.Stop()
+	m.collect(ctx, punching)
+}
+
+func (m *meeting) forget() {
+	m.node.mu.Lock()
+	defer m.node.mu.Unlock()
+	delete(m.node.meetings, m.intro.Transcript.Introduction)
+}
+
+func (m *meeting) admission() punch.Admission {
+	host, err := punch.ReadHostNetwork()
+	if err != nil {
+		m.node.cfg.Logger.Warn("going on without the local networks", "err", err)
+	}
+	m.node.mu.Lock()
+	defer m.node.mu.Unlock()
+	return host.Admission(m.node.server)
+}
+
+func (m *meeting) trace(e punch.Event) {
+	m.mu.Lock()
+	m.events = append(m.events, e)
+	m.mu.Unlock()
+	m.node.emit(Event{Kind: Punch, Peer: m.peer, Punch: e})
+}
+
+// collect secures the connections as they come, until one has become the
+// session.
+func (m *meeting) collect(ctx context.Context, punching *punch.Run) {
+	for {
+		select {
+		case raw := <-punching.Conns():
+			m.keep(raw)
+			m.tasks.Go(func() { m.advance(ctx, raw) })
+		case r := <-m.results:
+			if m.judge(ctx, r, punching) {
+				return
+			}
+		case <-punching.Expired():
+			m.fail(errors.Join(ErrNoDirect, punching.Err()))
+			return
+		case <-ctx.Done():
+			m.fail(ErrClosed)
+			return
+		}
+	}
+}
+
+// advance takes one raw connection as far as it goes without a decision.
+func (m *meeting) advance(ctx context.Context, raw *punch.Conn) {
+	r := result{raw: raw}
+	r.conn, r.err = m.secure(ctx, raw)
+	if r.err == nil {
+		m.node.emit(Event{Kind: Secured, Peer: m.peer, Path: pathOf(raw)})
+		if m.intro.Role == proto.Responder {
+			r.offer, r.err = m.accept(r.conn)
+		}
+	}
+	select {
+	case m.results <- r:
+	case <-ctx.Done():
+	}
+}
+
+// judge decides what a connection's result means; true ends the meeting.
+func (m *meeting) judge(ctx context.Context, r result, punching *punch.Run) bool {
+	if r.err == nil {
+		r.err = m.establish(ctx, r)
+		if m.session != nil {
+			return true
+		}
+	}
+	if isMismatch(r.err) {
+		m.phase = PhaseSecure
+		m.fail(r.err)
+		return true
+	}
+	r.raw.Close()
+	if r.raw.Proven() {
+		m.node.cfg.Logger.Debug("a proven connection was of no use", "peer", m.peer, "err", r.err)
+		punching.GiveUp()
+	}
+	return false
+}
+
+// establish makes a connection the session's, and returns once both sides have
+// confirmed it, or the session is dead. If it fails before there is a session,
+// m.session is nil and another connection may do.
+func (m *meeting) establish(ctx context.Context, r result) error {
+	m.phase = PhaseAttach
+	if m.intro.Role == proto.Responder {
+		return m.establishOffered(r.offer)
+	}
+	a, err := m.create(r.conn)
+	if err != nil {
+		return err
+	}
+	s := m.node.adopt(m.peer, a, stream.Client(a))
+	m.succeed(r.raw, s)
+	select {
+	case <-a.settled: // by the session's first Read
+	case <-ctx.Done():
+	}
+	return nil
+}
+
+// establishOffered answers ATTACH.
+func (m *meeting) establishOffered(o *offered) error {
+	if !m.node.allowed(m.peer) {
+		o.answer(proto.CodeNotAuthorised)
+		return ErrNotAuthorised
+	}
+	if err := o.answer(proto.CodeOK); err != nil {
+		return err
+	}
+	a := m.attachedOn(o.secured)
+	m.succeed(o.raw, m.node.adopt(m.peer, a, stream.Server(a)))
+	return nil
+}
+
+// keep remembers a connection so that it is closed if it does not win.
+func (m *meeting) keep(raw *punch.Conn) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.losers = append(m.losers, raw)
+}
+
+func (m *meeting) closeLosers() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, raw := range m.losers {
+		raw.Close()
+	}
+}
+
+// succeed settles the meeting with a session on one of its connections.
+func (m *meeting) succeed(winner *punch.Conn, s *Session) {
+	m.mu.Lock()
+	for i, raw := range m.losers {
+		if raw == winner {
+			m.losers = append(m.losers[:i], m.losers[i+1:]...)
+			break
+		}
+	}
+	m.mu.Unlock()
+	m.session = s
+	close(m.settled)
+}
+
+// fail settles the meeting without a session.
+func (m *meeting) fail(err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.err = &DialError{Peer: m.peer, Phase: m.phase, Err: err, Attempts: m.events}
+	close(m.settled)
+}

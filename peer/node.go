@@ -1,0 +1,252 @@
+package peer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/peerd/peerd/proto"
+	"github.com/peerd/peerd/punch"
+	"github.com/peerd/peerd/punch/reuse"
+	"github.com/peerd/peerd/rendezvous"
+)
+
+// Node is one peer. Its methods are safe for concurrent use.
+type Node struct {
+	cfg      Config
+	instance proto.Token
+	port     *reuse.Port
+	gate     *punch.Gate
+	budget   *punch.Budget
+	client   *rendezvous.Client
+
+	ctx    context.Context // ends with Close
+	cancel context.CancelFunc
+	tasks  sync.WaitGroup
+	first  chan error // outcome of the first registration, for Start
+
+	events sync.Mutex // one event at a time
+
+	mu       sync.Mutex
+	server   netip.Addr               // of the server, as dialled last
+	observed netip.AddrPort           // of this node
+	calls    map[proto.ID]*call       // connections that this node is making
+	meetings map[proto.Token]*meeting // by introduction
+	sessions map[proto.ID][]*Session  // newest last
+	closed   bool
+}
+
+// New returns a node that has not started yet.
+func New(cfg Config) (*Node, error) {
+	if err := cfg.check(); err != nil {
+		return nil, err
+	}
+	n := &Node{
+		cfg:      cfg.withDefaults(),
+		instance: proto.NewToken(),
+		budget:   punch.NewBudget(time.Now()),
+		first:    make(chan error, 1),
+		calls:    make(map[proto.ID]*call),
+		meetings: make(map[proto.Token]*meeting),
+		sessions: make(map[proto.ID][]*Session),
+	}
+	n.ctx, n.cancel = context.WithCancel(context.Background())
+	return n, nil
+}
+
+// ID returns the node's peer ID.
+func (n *Node) ID() proto.ID { return n.cfg.Key.ID() }
+
+// Start claims the local port and registers with the server. When it returns
+// nil the node is registered and stays so until Close, whatever happens to the
+// server. It fails with a *reuse.ClashError, an *identity.MismatchError, or an
+// error that wraps ErrServer. It is to be called once; Close must be called
+// even if it fails.
+func (n *Node) Start(ctx context.Context) error {
+	port, err := reuse.Claim(n.cfg.LocalPort)
+	if err != nil {
+		return err
+	}
+	n.port = port
+	n.gate = punch.NewGate(n.cfg.Logger)
+	for _, l := range port.Listeners() {
+		n.tasks.Go(func() { n.gate.Serve(l) })
+	}
+	n.client = rendezvous.NewClient(rendezvous.ClientConfig{
+		Server: n.cfg.Server, Key: n.cfg.Key, Instance: n.instance,
+		Dial: n.dialServer, Answers: n.cfg.Answer, Agent: n.cfg.Agent,
+		Offer: n.consent, Introduced: n.introduced, State: n.registration,
+		Logger: n.cfg.Logger,
+	})
+	n.tasks.Go(func() { n.client.Run(n.ctx) })
+	select {
+	case err := <-n.first:
+		return err
+	case <-ctx.Done():
+		return fmt.Errorf("%w: %s: %w", ErrServer, n.cfg.Server.HostPort(), ctx.Err())
+	}
+}
+
+// Port returns the node's one local TCP port.
+func (n *Node) Port() uint16 { return n.port.Number() }
+
+// Observed returns this node's endpoint as the server saw it last.
+func (n *Node) Observed() netip.AddrPort {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.observed
+}
+
+// registration follows what becomes of the registration.
+func (n *Node) registration(s rendezvous.State) {
+	if s.Registered {
+		n.mu.Lock()
+		n.observed = s.Observed
+		n.mu.Unlock()
+		n.emit(Event{Kind: Registered, Observed: s.Observed})
+		n.settle(nil)
+		return
+	}
+	err := fmt.Errorf("%w: %s: %w", ErrServer, n.cfg.Server.HostPort(), s.Err)
+	n.emit(Event{Kind: Unregistered, Err: err, Retry: s.Retry})
+	if s.Permanent || !n.cfg.Persist {
+		n.settle(err)
+	}
+}
+
+// settle gives Start its result; later ones are dropped.
+func (n *Node) settle(err error) {
+	select {
+	case n.first <- err:
+	default:
+	}
+}
+
+// serverDialTimeout bounds one attempt to reach the server at one address.
+const serverDialTimeout = 10 * time.Second
+
+// dialServer connects to the server from the local port, trying its addresses
+// in the resolver's order.
+func (n *Node) dialServer(ctx context.Context) (net.Conn, error) {
+	addrs, err := net.DefaultResolver.LookupNetIP(ctx, "ip", n.cfg.Server.Host)
+	if err != nil {
+		return nil, err
+	}
+	var errs []error
+	for _, addr := range addrs {
+		conn, err := n.dialServerAt(ctx, netip.AddrPortFrom(addr.Unmap(), n.cfg.Server.Port))
+		if err == nil {
+			return conn, nil
+		}
+		errs = append(errs, err)
+	}
+	return nil, errors.Join(errs...)
+}
+
+func (n *Node) dialServerAt(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, serverDialTimeout)
+	defer cancel()
+	conn, err := n.port.Dial(ctx, to)
+	if err != nil {
+		return nil, err
+	}
+	n.mu.Lock()
+	n.server = to.Addr()
+	n.mu.Unlock()
+	return abruptConn{conn.(*net.TCPConn)}, nil
+}
+
+// abruptConn is closed with SO_LINGER 0: an orphan would occupy the 4-tuple on
+// which the next registration is to be made.
+type abruptConn struct{ *net.TCPConn }
+
+// Close implements net.Conn.
+func (c abruptConn) Close() error {
+	c.SetLinger(0)
+	return c.TCPConn.Close()
+}
+
+// dialPeer makes one dial for the punching executor.
+func (n *Node) dialPeer(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
+	conn, err := n.port.Dial(ctx, to)
+	switch {
+	case err == nil:
+		return conn, nil
+	case reuse.IsRefused(err):
+		return nil, fmt.Errorf("%w (%w)", punch.ErrRefused, cause(err))
+	case reuse.IsTupleInUse(err):
+		return nil, fmt.Errorf("%w (%w)", punch.ErrTupleInUse, cause(err))
+	case reuse.IsNoAnswer(err):
+		return nil, fmt.Errorf("%w (%w)", punch.ErrNoAnswer, cause(err))
+	}
+	return nil, cause(err)
+}
+
+// cause strips the addresses, which the events name already.
+func cause(err error) error {
+	var op *net.OpError
+	if errors.As(err, &op) {
+		return op.Err
+	}
+	return err
+}
+
+// candidates are this node's host candidates, read anew for each introduction.
+func (n *Node) candidates() []proto.Candidate {
+	host, err := punch.ReadHostNetwork()
+	if err != nil {
+		n.cfg.Logger.Warn("going on without host candidates", "err", err)
+	}
+	return host.Candidates(n.port.Number())
+}
+
+// allowed reports whether a peer may connect to this node.
+func (n *Node) allowed(id proto.ID) bool {
+	return slices.Contains(n.cfg.Allow, id) || n.calling(id)
+}
+
+// consent decides on an offer.
+func (n *Node) consent(id proto.ID) ([]proto.Candidate, bool) {
+	if !n.allowed(id) {
+		n.emit(Event{Kind: Refused, Peer: id})
+		return nil, false
+	}
+	return n.candidates(), true
+}
+
+func (n *Node) emit(e Event) {
+	if n.cfg.Events == nil {
+		return
+	}
+	n.events.Lock()
+	defer n.events.Unlock()
+	e.Time = time.Now()
+	n.cfg.Events(e)
+}
+
+// Close ends every session, gives the port back and waits for all goroutines.
+func (n *Node) Close() error {
+	n.mu.Lock()
+	n.closed = true
+	var sessions []*Session
+	for _, list := range n.sessions {
+		sessions = append(sessions, list...)
+	}
+	n.mu.Unlock()
+	for _, s := range sessions {
+		s.Close()
+	}
+	n.cancel()
+	var err error
+	if n.port != nil {
+		err = n.port.Close()
+		n.gate.Close()
+	}
+	n.tasks.Wait()
+	return err
+}

@@ -1,0 +1,83 @@
+package peer
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"net"
+	"time"
+
+	"github.com/peerd/peerd/proto"
+	"github.com/peerd/peerd/proto/identity"
+	"github.com/peerd/peerd/punch"
+)
+
+// handshakeLimit bounds TLS on a raw connection, the wait for its proof
+// included.
+const handshakeLimit = 15 * time.Second
+
+// secured is a raw connection on which TLS is complete and the other end has
+// proved the peer's ID.
+type secured struct {
+	*tls.Conn
+	raw *punch.Conn
+}
+
+// secure runs TLS in the role that the introduction gives, whoever dialled. The
+// initiator's ClientHello leaves at once, behind the preamble. Mind that in
+// TLS 1.3 the client's handshake returns before the server has judged its
+// certificate.
+func (m *meeting) secure(ctx context.Context, raw *punch.Conn) (*secured, error) {
+	ctx, cancel := context.WithTimeout(ctx, handshakeLimit)
+	defer cancel()
+	var conn *tls.Conn
+	if m.intro.Role == proto.Initiator {
+		conn = tls.Client(raw, m.node.cfg.Key.ClientConfig(proto.ALPNPeer, m.peer))
+	} else {
+		conn = tls.Server(raw, m.node.cfg.Key.ServerConfig(proto.ALPNPeer, m.isPeer))
+	}
+	if err := conn.HandshakeContext(ctx); err != nil {
+		raw.Close()
+		return nil, err
+	}
+	return &secured{conn, raw}, nil
+}
+
+// isPeer accepts the ID of the peer of this introduction only.
+func (m *meeting) isPeer(id proto.ID) error {
+	if id != m.peer {
+		return &identity.MismatchError{Want: m.peer, Got: id}
+	}
+	return nil
+}
+
+// exporters returns the keying material that binds an attach record to this
+// connection, and the key of a session that is created on it.
+func (s *secured) exporters() (binding, sessionKey []byte, err error) {
+	state := s.ConnectionState()
+	binding, err = state.ExportKeyingMaterial(proto.ExporterLabel, nil, proto.ExporterSize)
+	if err != nil {
+		return nil, nil, err
+	}
+	sessionKey, err = state.ExportKeyingMaterial(proto.SessionKeyLabel, nil, proto.ExporterSize)
+	return binding, sessionKey, err
+}
+
+// isMismatch reports whether the far end turned out to be somebody else.
+func isMismatch(err error) bool {
+	var mismatch *identity.MismatchError
+	return errors.As(err, &mismatch)
+}
+
+// Addr is a peer's ID as the address of a connection's end.
+type Addr struct {
+	ID proto.ID
+}
+
+// Network returns "peer".
+func (Addr) Network() string { return "peer" }
+
+// String returns the ID's text form.
+func (a Addr) String() string { return a.ID.String() }
+
+var _ net.Addr = Addr{}

@@ -1,0 +1,134 @@
+package peer
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/peerd/peerd/peer/stream"
+	"github.com/peerd/peerd/proto"
+	"github.com/peerd/peerd/punch"
+)
+
+// Stream is a stream to or from a target. It implements net.Conn; its remote
+// address is an Addr with the verified ID of the peer.
+type Stream = stream.Stream
+
+// Session is a connection to a peer over which streams are opened. Its methods
+// are safe for concurrent use.
+type Session struct {
+	node *Node
+	peer proto.ID
+	conn *attached
+	mux  *stream.Mux
+}
+
+// adopt makes an attached connection a session of the node's.
+func (n *Node) adopt(peer proto.ID, a *attached, mux *stream.Mux) *Session {
+	s := &Session{node: n, peer: peer, conn: a, mux: mux}
+	n.mu.Lock()
+	n.sessions[peer] = append(n.sessions[peer], s)
+	closed := n.closed
+	n.mu.Unlock()
+	n.tasks.Go(s.serve)
+	if closed {
+		n.tasks.Go(func() { s.Close() })
+	}
+	n.satisfy(peer, s, nil)
+	return s
+}
+
+// serve answers the peer's streams until the session ends.
+func (s *Session) serve() {
+	s.node.tasks.Go(s.announce)
+	for {
+		in, err := s.mux.Accept()
+		if err != nil {
+			break
+		}
+		s.node.tasks.Go(func() { s.node.answer(s.peer, in) })
+	}
+	s.abandon()
+	s.mux.Close()
+}
+
+// announce tells of the session once it is confirmed, and of its end.
+func (s *Session) announce() {
+	if err := s.awaitConfirmed(s.node.ctx); err != nil {
+		s.node.emit(Event{Kind: ConnectFailed, Peer: s.peer, Err: err})
+		return
+	}
+	s.node.emit(Event{Kind: Connected, Peer: s.peer, Path: s.Path()})
+	<-s.mux.Done()
+	s.node.emit(Event{Kind: Disconnected, Peer: s.peer, Path: s.Path(), Err: s.mux.Err()})
+}
+
+// abandon takes the session out of the node's list.
+func (s *Session) abandon() {
+	n := s.node
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	list := slices.DeleteFunc(slices.Clone(n.sessions[s.peer]), func(o *Session) bool { return o == s })
+	if n.sessions[s.peer] = list; len(list) == 0 {
+		delete(n.sessions, s.peer)
+	}
+}
+
+// awaitConfirmed waits until both sides have confirmed the session.
+func (s *Session) awaitConfirmed(ctx context.Context) error {
+	select {
+	case <-s.conn.settled:
+	case <-s.mux.Done():
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if err := s.Err(); err != nil {
+		return &DialError{Peer: s.peer, Phase: PhaseAttach, Err: err}
+	}
+	return nil
+}
+
+// Peer returns the verified ID of the other end.
+func (s *Session) Peer() proto.ID { return s.peer }
+
+// Path returns the way that the session takes.
+func (s *Session) Path() Path {
+	p := pathOf(s.conn.raw)
+	select {
+	case <-s.conn.settled:
+		p.RTT = s.conn.rtt
+	default:
+	}
+	return p
+}
+
+func pathOf(raw *punch.Conn) Path {
+	local, _ := netip.ParseAddrPort(raw.LocalAddr().String())
+	remote, _ := netip.ParseAddrPort(raw.RemoteAddr().String())
+	return Path{Kind: Direct, Local: local, Remote: remote}
+}
+
+// Open opens a stream to a target of the peer; see Node.Dial.
+func (s *Session) Open(ctx context.Context, target string) (*Stream, error) {
+	return s.mux.Open(ctx, target)
+}
+
+// Ping measures the round trip to the peer's program.
+func (s *Session) Ping(ctx context.Context) (time.Duration, error) { return s.mux.Ping(ctx) }
+
+// Done is closed when the session has ended.
+func (s *Session) Done() <-chan struct{} { return s.mux.Done() }
+
+// Err returns why the session ended, or nil while it lives.
+func (s *Session) Err() error {
+	err := s.mux.Err()
+	if err != nil && errors.Is(err, stream.ErrClosed) {
+		return ErrClosed
+	}
+	return err
+}
+
+// Close ends the session; open streams are aborted at both ends.
+func (s *Session) Close() error { return s.mux.Close() }

@@ -1,0 +1,319 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/yamux"
+
+	"github.com/peerd/peerd/proto"
+)
+
+const (
+	// MaxStreams bounds the streams that each end opens in a session. The other
+	// end may be behind in counting, so it allows for twice as many; more end
+	// the session.
+	MaxStreams = 512
+	// PingEvery is the interval of liveness probes while nothing is received.
+	PingEvery = 10 * time.Second
+	// DeadAfter is the silence after which a session is given up.
+	DeadAfter = 30 * time.Second
+
+	window       = 1 << 20 // bytes of one stream in flight
+	openDeadline = 10 * time.Second
+)
+
+// Mux is one session's end. Its methods are safe for concurrent use.
+type Mux struct {
+	yamux    *yamux.Session
+	conn     *meter
+	opened   chan struct{} // a place for each stream that this end opened
+	accepted chan struct{} // a place for each stream that the other end opened
+	incoming chan *Stream
+	done     chan struct{} // closed when the session has ended
+	tasks    sync.WaitGroup
+
+	mu      sync.Mutex
+	cause   error // why the session ended
+	joining bool  // Close waits for the tasks: no more are started
+}
+
+// Client returns the session's end that plays yamux's client: the initiator's.
+// It takes conn over.
+func Client(conn net.Conn) *Mux { return newMux(conn, yamux.Client) }
+
+// Server returns the other end.
+func Server(conn net.Conn) *Mux { return newMux(conn, yamux.Server) }
+
+// config turns off everything by which yamux ends sessions or streams on its
+// own: this package judges liveness, and a stalled connection is no error.
+func config() *yamux.Config {
+	c := yamux.DefaultConfig()
+	c.EnableKeepAlive = false
+	c.ConnectionWriteTimeout = 365 * 24 * time.Hour
+	c.StreamOpenTimeout = 0
+	c.StreamCloseTimeout = 0         // else data that a slow reader has not taken yet is lost
+	c.AcceptBacklog = 4 * MaxStreams // yamux resets streams beyond it
+	c.MaxStreamWindowSize = window
+	c.LogOutput = io.Discard // errors come back from the calls
+	return c
+}
+
+func newMux(conn net.Conn, role func(io.ReadWriteCloser, *yamux.Config) (*yamux.Session, error)) *Mux {
+	m := &Mux{
+		conn:     newMeter(conn),
+		opened:   make(chan struct{}, MaxStreams),
+		accepted: make(chan struct{}, 2*MaxStreams),
+		incoming: make(chan *Stream),
+		done:     make(chan struct{}),
+	}
+	session, err := role(m.conn, config())
+	if err != nil {
+		panic(err) // the configuration is constant
+	}
+	m.yamux = session
+	m.spawn(m.acceptAll)
+	m.spawn(m.watch)
+	return m
+}
+
+// Open opens a stream to a target of the other end. It does not wait for the
+// other end's answer: data may be written at once, and a refusal comes as a
+// *RefusedError from Read, Write or Opened. The context covers the opening
+// only.
+func (m *Mux) Open(ctx context.Context, target string) (*Stream, error) {
+	select {
+	case m.opened <- struct{}{}:
+	case <-m.done:
+		return nil, m.Err()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	type result struct {
+		s   *Stream
+		err error
+	}
+	results := make(chan result, 1)
+	m.spawn(func() {
+		s, err := m.open(target)
+		results <- result{s, err}
+	})
+	select {
+	case r := <-results:
+		return r.s, r.err
+	case <-ctx.Done():
+		m.spawn(func() {
+			if r := <-results; r.s != nil {
+				r.s.Abort()
+			}
+		})
+		return nil, ctx.Err()
+	}
+}
+
+func (m *Mux) open(target string) (*Stream, error) {
+	leave := func() { <-m.opened }
+	ys, err := m.yamux.OpenStream()
+	if err != nil {
+		leave()
+		return nil, m.explain(err)
+	}
+	s := newStream(m, ys, target, leave)
+	s.awaitsOpened = true
+	if err := proto.Write(ys, &proto.Open{Target: target}); err != nil {
+		s.Abort()
+		return nil, m.explain(err)
+	}
+	return s, nil
+}
+
+// Accept returns the next stream that the other end opened. The caller answers
+// it with Confirm or Refuse. The error is that of Err.
+func (m *Mux) Accept() (*Stream, error) {
+	select {
+	case s := <-m.incoming:
+		return s, nil
+	case <-m.done:
+		return nil, m.Err()
+	}
+}
+
+// acceptAll takes streams from yamux without ever waiting for anybody: its
+// receive loop must not stall.
+func (m *Mux) acceptAll() {
+	for {
+		ys, err := m.yamux.AcceptStream()
+		if err != nil {
+			m.end(err)
+			return
+		}
+		m.spawn(func() { m.greet(ys) })
+	}
+}
+
+// greet reads what the other end wants of a stream.
+func (m *Mux) greet(ys *yamux.Stream) {
+	select {
+	case m.accepted <- struct{}{}:
+	default:
+		m.end(fmt.Errorf("%w: too many streams", ErrProtocol))
+		return
+	}
+	s := newStream(m, ys, "", func() { <-m.accepted })
+	ys.SetReadDeadline(time.Now().Add(openDeadline))
+	msg, err := proto.Read(ys)
+	open, ok := msg.(*proto.Open)
+	if err != nil || !ok {
+		s.Abort()
+		return
+	}
+	ys.SetReadDeadline(time.Time{})
+	s.target = open.Target
+	select {
+	case m.incoming <- s:
+	case <-m.done:
+		s.Abort()
+	}
+}
+
+// Ping measures the round trip through the session.
+func (m *Mux) Ping(ctx context.Context) (time.Duration, error) {
+	type result struct {
+		rtt time.Duration
+		err error
+	}
+	results := make(chan result, 1)
+	m.spawn(func() {
+		rtt, err := m.yamux.Ping()
+		results <- result{rtt, err}
+	})
+	select {
+	case r := <-results:
+		if r.err != nil {
+			return 0, m.explain(r.err)
+		}
+		return r.rtt, nil
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	}
+}
+
+// watch pings a silent connection and gives up a dead one.
+func (m *Mux) watch() {
+	ticker := time.NewTicker(PingEvery / 2)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-m.done:
+			return
+		case <-ticker.C:
+		}
+		switch silence := m.conn.silence(); {
+		case silence >= DeadAfter:
+			m.end(ErrDead)
+			return
+		case silence >= PingEvery:
+			m.spawn(func() { m.yamux.Ping() }) // ends with the session at the latest
+		}
+	}
+}
+
+// Done is closed when the session has ended.
+func (m *Mux) Done() <-chan struct{} { return m.done }
+
+// Err returns why the session ended, or nil while it lives.
+func (m *Mux) Err() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.cause
+}
+
+// end closes the session for a reason; the first one stays.
+func (m *Mux) end(cause error) {
+	m.mu.Lock()
+	first := m.cause == nil
+	if first {
+		if e := m.conn.failure(); e != nil && !errors.Is(cause, ErrDead) && !errors.Is(cause, ErrClosed) {
+			cause = e // what the connection said, rather than what yamux made of it
+		}
+		m.cause = cause
+	}
+	m.mu.Unlock()
+	if first {
+		close(m.done)
+		m.yamux.Close()
+	}
+}
+
+// explain replaces yamux's error by the session's reason where it has ended.
+func (m *Mux) explain(err error) error {
+	select {
+	case <-m.done:
+		return m.Err()
+	case <-m.yamux.CloseChan():
+		<-m.done // acceptAll sees it too, and says why
+		return m.Err()
+	default:
+		return err
+	}
+}
+
+// Close ends the session; streams that are open are aborted. It returns when
+// every goroutine has ended.
+func (m *Mux) Close() error {
+	m.end(ErrClosed)
+	m.mu.Lock()
+	m.joining = true
+	m.mu.Unlock()
+	m.tasks.Wait()
+	return nil
+}
+
+// spawn runs f in a goroutine that Close waits for. When Close waits already,
+// nothing is left to do and f is dropped.
+func (m *Mux) spawn(f func()) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !m.joining {
+		m.tasks.Go(f)
+	}
+}
+
+// meter notes when a connection was last heard, and its first error.
+type meter struct {
+	net.Conn
+	heard atomic.Int64 // nanoseconds since start
+	start time.Time
+	err   atomic.Pointer[error]
+}
+
+func newMeter(c net.Conn) *meter { return &meter{Conn: c, start: time.Now()} }
+
+// Read implements io.Reader.
+func (m *meter) Read(b []byte) (int, error) {
+	n, err := m.Conn.Read(b)
+	if n > 0 {
+		m.heard.Store(int64(time.Since(m.start)))
+	}
+	if err != nil {
+		m.err.CompareAndSwap(nil, &err)
+	}
+	return n, err
+}
+
+func (m *meter) silence() time.Duration {
+	return time.Since(m.start) - time.Duration(m.heard.Load())
+}
+
+func (m *meter) failure() error {
+	if p := m.err.Load(); p != nil {
+		return *p
+	}
+	return nil
+}
