@@ -2,7 +2,6 @@ package stream
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -40,8 +39,9 @@ type Mux struct {
 	tasks    sync.WaitGroup
 
 	mu      sync.Mutex
-	cause   error // why the session ended
-	joining bool  // Close waits for the tasks: no more are started
+	streams map[*Stream]chan struct{} // those alive, and whose place each has
+	cause   error                     // why the session ended
+	joining bool                      // Close waits for the tasks: no more are started
 }
 
 // Client returns the session's end that plays yamux's client: the initiator's.
@@ -67,12 +67,14 @@ func config() *yamux.Config {
 
 func newMux(conn net.Conn, role func(io.ReadWriteCloser, *yamux.Config) (*yamux.Session, error)) *Mux {
 	m := &Mux{
-		conn:     newMeter(conn),
+		conn:     &meter{Conn: conn, start: time.Now()},
+		streams:  make(map[*Stream]chan struct{}),
 		opened:   make(chan struct{}, MaxStreams),
 		accepted: make(chan struct{}, 2*MaxStreams),
 		incoming: make(chan *Stream),
 		done:     make(chan struct{}),
 	}
+	m.conn.failed = m.end
 	session, err := role(m.conn, config())
 	if err != nil {
 		panic(err) // the configuration is constant
@@ -118,13 +120,12 @@ func (m *Mux) Open(ctx context.Context, target string) (*Stream, error) {
 }
 
 func (m *Mux) open(target string) (*Stream, error) {
-	leave := func() { <-m.opened }
 	ys, err := m.yamux.OpenStream()
 	if err != nil {
-		leave()
+		<-m.opened
 		return nil, m.explain(err)
 	}
-	s := newStream(m, ys, target, leave)
+	s := m.enter(ys, target, m.opened)
 	s.awaitsOpened = true
 	if err := proto.Write(ys, &proto.Open{Target: target}); err != nil {
 		s.Abort()
@@ -165,7 +166,7 @@ func (m *Mux) greet(ys *yamux.Stream) {
 		m.end(fmt.Errorf("%w: too many streams", ErrProtocol))
 		return
 	}
-	s := newStream(m, ys, "", func() { <-m.accepted })
+	s := m.enter(ys, "", m.accepted)
 	ys.SetReadDeadline(time.Now().Add(openDeadline))
 	msg, err := proto.Read(ys)
 	open, ok := msg.(*proto.Open)
@@ -234,20 +235,50 @@ func (m *Mux) Err() error {
 	return m.cause
 }
 
-// end closes the session for a reason; the first one stays.
+// end closes the session for a reason; the first one stays. Whoever reads or
+// writes is woken by a deadline before yamux knows: it would have them all spin
+// until it gets round to each of its streams.
 func (m *Mux) end(cause error) {
 	m.mu.Lock()
-	first := m.cause == nil
-	if first {
-		if e := m.conn.failure(); e != nil && !errors.Is(cause, ErrDead) && !errors.Is(cause, ErrClosed) {
-			cause = e // what the connection said, rather than what yamux made of it
-		}
-		m.cause = cause
+	defer m.mu.Unlock()
+	if m.cause != nil {
+		return
 	}
-	m.mu.Unlock()
-	if first {
-		close(m.done)
-		m.yamux.Close()
+	m.cause = cause
+	close(m.done)
+	for s := range m.streams {
+		s.yamux.SetDeadline(time.Unix(1, 0))
+	}
+	// yamux's own goroutine may be the one that brought the cause.
+	m.tasks.Go(func() { m.yamux.Close() })
+}
+
+// enter makes a yamux stream one of the session's; leave undoes it.
+func (m *Mux) enter(ys *yamux.Stream, target string, place chan struct{}) *Stream {
+	s := newStream(m, ys, target)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.streams[s] = place
+	return s
+}
+
+// leave gives the place of a stream back that both ends have closed.
+func (m *Mux) leave(s *Stream) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if place, ok := m.streams[s]; ok { // an abort and END may have crossed
+		<-place
+		delete(m.streams, s)
+	}
+}
+
+// ended reports whether the session has ended.
+func (m *Mux) ended() bool {
+	select {
+	case <-m.done:
+		return true
+	default:
+		return false
 	}
 }
 
@@ -285,15 +316,13 @@ func (m *Mux) spawn(f func()) {
 	}
 }
 
-// meter notes when a connection was last heard, and its first error.
+// meter notes when a connection was last heard, and tells of its failure.
 type meter struct {
 	net.Conn
-	heard atomic.Int64 // nanoseconds since start
-	start time.Time
-	err   atomic.Pointer[error]
+	start  time.Time
+	heard  atomic.Int64 // nanoseconds since start
+	failed func(error)
 }
-
-func newMeter(c net.Conn) *meter { return &meter{Conn: c, start: time.Now()} }
 
 // Read implements io.Reader.
 func (m *meter) Read(b []byte) (int, error) {
@@ -302,18 +331,11 @@ func (m *meter) Read(b []byte) (int, error) {
 		m.heard.Store(int64(time.Since(m.start)))
 	}
 	if err != nil {
-		m.err.CompareAndSwap(nil, &err)
+		m.failed(err)
 	}
 	return n, err
 }
 
 func (m *meter) silence() time.Duration {
 	return time.Since(m.start) - time.Duration(m.heard.Load())
-}
-
-func (m *meter) failure() error {
-	if p := m.err.Load(); p != nil {
-		return *p
-	}
-	return nil
 }

@@ -22,7 +22,6 @@ type Stream struct {
 	mux    *Mux
 	yamux  *yamux.Stream
 	target string
-	leave  func() // gives the stream's place back
 
 	read         sync.Mutex // guards what follows
 	awaitsOpened bool       // the answer to our Open has not been read
@@ -44,8 +43,8 @@ type Stream struct {
 	gone    chan struct{} // closed when the other end has taken everything and closed
 }
 
-func newStream(m *Mux, ys *yamux.Stream, target string, leave func()) *Stream {
-	return &Stream{mux: m, yamux: ys, target: target, leave: leave, gone: make(chan struct{})}
+func newStream(m *Mux, ys *yamux.Stream, target string) *Stream {
+	return &Stream{mux: m, yamux: ys, target: target, gone: make(chan struct{})}
 }
 
 // Target returns the target that the stream's opener asked for.
@@ -161,7 +160,7 @@ func (s *Stream) nextChunkLocked() error {
 }
 
 func (s *Stream) readFailedLocked(err error) error {
-	if errors.Is(err, yamux.ErrTimeout) {
+	if errors.Is(err, yamux.ErrTimeout) && !s.mux.ended() {
 		if s.isClosed() {
 			return net.ErrClosed
 		}
@@ -224,7 +223,7 @@ func (s *Stream) flushLocked() error {
 }
 
 func (s *Stream) writeFailedLocked(err error) error {
-	if err == nil || errors.Is(err, yamux.ErrTimeout) {
+	if err == nil || errors.Is(err, yamux.ErrTimeout) && !s.mux.ended() {
 		return err
 	}
 	s.writeErr = s.abortion(err)
@@ -275,10 +274,13 @@ func (s *Stream) half(which *bool) {
 
 // awaitGone waits for the other end's FIN after its END.
 func (s *Stream) awaitGone() {
-	defer s.leave()
+	defer s.mux.leave(s)
 	s.yamux.SetReadDeadline(time.Time{})
+	if s.mux.ended() {
+		return
+	}
 	n, err := s.yamux.Read(make([]byte, 1))
-	if n == 0 && err == io.EOF && s.mux.Err() == nil {
+	if n == 0 && err == io.EOF && !s.mux.ended() {
 		close(s.gone)
 	}
 	s.close() // data after END, or nobody reads what we would write
@@ -330,7 +332,7 @@ func (s *Stream) close() {
 // reap closes a stream that was not read to its end: it wakes the reader up and
 // discards what still comes, until the other end has closed too.
 func (s *Stream) reap() {
-	defer s.leave()
+	defer s.mux.leave(s)
 	s.yamux.SetReadDeadline(time.Unix(1, 0))
 	s.yamux.Close()
 	s.read.Lock()
@@ -339,7 +341,9 @@ func (s *Stream) reap() {
 	}
 	s.read.Unlock()
 	s.yamux.SetReadDeadline(time.Time{})
-	io.Copy(io.Discard, s.yamux)
+	if !s.mux.ended() {
+		io.Copy(io.Discard, s.yamux)
+	}
 }
 
 func (s *Stream) isClosed() bool {
@@ -388,11 +392,16 @@ func (s *Stream) SetDeadline(t time.Time) error {
 func (s *Stream) SetReadDeadline(t time.Time) error {
 	s.state.Lock()
 	defer s.state.Unlock()
-	if s.endRead || s.closed {
+	if s.endRead || s.closed || s.mux.ended() {
 		return nil
 	}
 	return s.yamux.SetReadDeadline(t)
 }
 
 // SetWriteDeadline implements net.Conn.
-func (s *Stream) SetWriteDeadline(t time.Time) error { return s.yamux.SetWriteDeadline(t) }
+func (s *Stream) SetWriteDeadline(t time.Time) error {
+	if s.mux.ended() {
+		return nil
+	}
+	return s.yamux.SetWriteDeadline(t)
+}
