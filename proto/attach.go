@@ -19,14 +19,17 @@ import (
 //	28      8     bytes of the session that the sender has received, big endian
 //	36      32    HMAC-SHA256(session key, "peerd attach" ‖ exporter ‖ bytes 0..35)
 //
+// In REFUSED the session key is empty, for who refuses may not know it; that
+// the other end wrote the record is known from TLS.
+//
 // The exporter is 32 bytes of keying material of this very connection
 // (RFC 8446, section 7.5) under the label ExporterLabel, so that a record is
 // worth nothing on another connection.
 type Attach struct {
 	Kind     AttachKind
 	Code     Code
-	Session  Token
-	Epoch    uint64
+	Session  Token  // not zero
+	Epoch    uint64 // counts the connections of the session, from 1
 	Received uint64
 }
 
@@ -64,6 +67,7 @@ const (
 )
 
 // Marshal returns the record, bound to the connection whose exporter is given.
+// The session key is not used if the kind is KindRefused.
 func (a Attach) Marshal(sessionKey, exporter []byte) (b [AttachSize]byte) {
 	b[0], b[1] = byte(a.Kind), attachVersion
 	binary.BigEndian.PutUint16(b[2:], uint16(a.Code))
@@ -75,6 +79,9 @@ func (a Attach) Marshal(sessionKey, exporter []byte) (b [AttachSize]byte) {
 }
 
 func attachMAC(signed, sessionKey, exporter []byte) []byte {
+	if AttachKind(signed[0]) == KindRefused {
+		sessionKey = nil
+	}
 	h := hmac.New(sha256.New, sessionKey)
 	h.Write([]byte(attachLabel))
 	h.Write(exporter)
@@ -99,11 +106,15 @@ func ParseAttach(b [AttachSize]byte) (Attach, error) {
 	if a.Kind < KindAttach || a.Kind > KindRefused || (a.Code != CodeOK) != (a.Kind == KindRefused) {
 		return Attach{}, fmt.Errorf("%w: attach record of kind %d, code %d", ErrMalformed, a.Kind, a.Code)
 	}
+	if a.Session.IsZero() || a.Epoch == 0 {
+		return Attach{}, fmt.Errorf("%w: attach record without session or epoch", ErrMalformed)
+	}
 	return a, nil
 }
 
 // VerifyAttach reports whether the record was made under the session key for
-// the connection whose exporter is given.
+// the connection whose exporter is given. The session key is not used if the
+// record is REFUSED.
 func VerifyAttach(b [AttachSize]byte, sessionKey, exporter []byte) bool {
 	return hmac.Equal(b[attachSigned:], attachMAC(b[:attachSigned], sessionKey, exporter))
 }

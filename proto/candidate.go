@@ -70,13 +70,26 @@ func typePreference(k Kind) uint32 {
 // String returns the candidate as "host 192.168.1.2:4000".
 func (c Candidate) String() string { return c.Kind.String() + " " + c.Addr.String() }
 
+// check enforces what makes an address one that a SYN could be sent to, in its
+// only form. The unspecified address is none: connect takes it for loopback.
+func (c Candidate) check() error {
+	addr := c.Addr.Addr()
+	if !addr.IsValid() || addr.Zone() != "" || addr.Is4In6() || addr.IsUnspecified() || c.Addr.Port() == 0 {
+		return fmt.Errorf("%w: candidate address %s", ErrMalformed, c.Addr)
+	}
+	if c.Kind == 0 {
+		return fmt.Errorf("%w: candidate without a kind", ErrMalformed)
+	}
+	return nil
+}
+
 // MarshalBinary returns the wire form. It fails with ErrMalformed if the
 // address is not valid.
 func (c Candidate) MarshalBinary() ([]byte, error) {
-	addr := c.Addr.Addr()
-	if !addr.IsValid() || addr.Zone() != "" || addr.Is4In6() {
-		return nil, fmt.Errorf("%w: candidate address %q", ErrMalformed, c.Addr)
+	if err := c.check(); err != nil {
+		return nil, err
 	}
+	addr := c.Addr.Addr()
 	b := append(make([]byte, 0, candidateFixed+16), byte(c.Kind))
 	b = binary.BigEndian.AppendUint32(b, c.Priority)
 	b = binary.BigEndian.AppendUint16(b, c.Addr.Port())
@@ -84,31 +97,42 @@ func (c Candidate) MarshalBinary() ([]byte, error) {
 }
 
 // UnmarshalBinary parses the wire form. IPv4-mapped IPv6 addresses are
-// malformed: an address has one form only. Kinds that this version does not
-// know are kept, so that a newer peer's candidates do not break an older one.
+// malformed: an address has one form only. So are unspecified addresses, port
+// 0 and kind 0. Kinds that this version does not know are kept, so that a newer
+// peer's candidates do not break an older one.
 func (c *Candidate) UnmarshalBinary(b []byte) error {
 	if len(b) != candidateFixed+4 && len(b) != candidateFixed+16 {
 		return fmt.Errorf("%w: candidate of %d bytes", ErrMalformed, len(b))
 	}
 	addr, _ := netip.AddrFromSlice(b[candidateFixed:])
-	if addr.Is4In6() {
-		return fmt.Errorf("%w: candidate with an IPv4-mapped IPv6 address", ErrMalformed)
-	}
-	*c = Candidate{
+	parsed := Candidate{
 		Kind:     Kind(b[0]),
 		Priority: binary.BigEndian.Uint32(b[1:]),
 		Addr:     netip.AddrPortFrom(addr, binary.BigEndian.Uint16(b[5:])),
 	}
+	if err := parsed.check(); err != nil {
+		return err
+	}
+	*c = parsed
 	return nil
 }
 
-// checkCandidates enforces the limits on one peer's list.
+// UnmarshalCBOR takes the byte string of the wire form.
+func (c *Candidate) UnmarshalCBOR(b []byte) error { return fromByteString(c, b) }
+
+// checkCandidates enforces the limits on one peer's own list.
 func checkCandidates(list []Candidate) error {
 	if len(list) > MaxCandidates {
 		return fmt.Errorf("%w: %d candidates", ErrTooLarge, len(list))
 	}
 	hosts, port := 0, uint16(0)
 	for _, c := range list {
+		if err := c.check(); err != nil {
+			return err
+		}
+		if c.Kind == Observed {
+			return fmt.Errorf("%w: a peer's own %v", ErrMalformed, c)
+		}
 		if c.Kind != Host {
 			continue
 		}

@@ -44,6 +44,9 @@ var (
 // IDOf returns the ID of a public key. It panics if the key has not the size
 // of an Ed25519 public key.
 func IDOf(key ed25519.PublicKey) ID {
+	if len(key) != ed25519.PublicKeySize {
+		panic(fmt.Sprintf("proto: Ed25519 public key of %d bytes", len(key)))
+	}
 	return ID(key)
 }
 
@@ -113,6 +116,9 @@ func (id ID) MarshalBinary() ([]byte, error) { return id[:], nil }
 
 // UnmarshalBinary takes exactly the 32 bytes of a key.
 func (id *ID) UnmarshalBinary(b []byte) error { return exactly(id[:], b, "peer ID") }
+
+// UnmarshalCBOR takes the byte string of exactly the 32 bytes of a key.
+func (id *ID) UnmarshalCBOR(b []byte) error { return fromByteString(id, b) }
 
 // exactly copies src to dst if they have the same length.
 func exactly(dst, src []byte, what string) error {

@@ -29,6 +29,8 @@ const (
 	MaxCandidates = 16
 	// MaxAnswersFor bounds the peers that a registration answers by name.
 	MaxAnswersFor = 16
+	// MaxProbePorts bounds the probe ports that a server announces.
+	MaxProbePorts = 16
 	// MaxText bounds every text that is meant for people, in bytes.
 	MaxText = 256
 	// MaxTarget bounds the name of a stream's target, in bytes.

@@ -2,10 +2,7 @@ package proto
 
 import (
 	"fmt"
-	"io"
-	"net/netip"
-
-	"github.com/fxamacker/cbor/v2"
+	"slices"
 )
 
 // Type is the type of a control message, the second byte of its frame.
@@ -41,7 +38,7 @@ func (t Type) String() string {
 
 // Message is a control message. Fields that a receiver does not know are
 // ignored, so that later versions can add some; duplicate fields, indefinite
-// lengths and trailing bytes are malformed.
+// lengths, tags, null and trailing bytes are malformed, also in those.
 type Message interface {
 	Type() Type
 	// Check returns an error that wraps ErrMalformed or ErrTooLarge if the
@@ -89,14 +86,15 @@ type Register struct {
 	// if Answers is false.
 	Answers    bool   `cbor:"3,keyasint,omitempty"`
 	AnswersFor []ID   `cbor:"4,keyasint,omitempty"`
-	Agent      string `cbor:"5,keyasint,omitempty"` // program and version, for logs
+	Agent      string `cbor:"5,keyasint,omitempty"` // program and version, for people
 }
 
 // Registered confirms a registration.
 type Registered struct {
 	// Observed is the client's endpoint as the server sees it.
 	Observed Candidate `cbor:"1,keyasint"`
-	// ProbePorts are further TCP ports of the server that answer STUN.
+	// ProbePorts are further TCP ports of the server that answer STUN, at most
+	// MaxProbePorts.
 	ProbePorts []uint16 `cbor:"2,keyasint,omitempty"`
 }
 
@@ -146,50 +144,19 @@ type Pong struct {
 
 // Failure says why the sender closes the connection.
 type Failure struct {
-	Code Code   `cbor:"1,keyasint"`
-	Text string `cbor:"2,keyasint,omitempty"`
+	Code Code   `cbor:"1,keyasint"`           // not CodeOK
+	Text string `cbor:"2,keyasint,omitempty"` // for people
 }
 
 // Open is the first message on a stream. The opener's data may follow at once.
 type Open struct {
-	Target string `cbor:"1,keyasint"`
+	Target string `cbor:"1,keyasint"` // printable, at most MaxTarget bytes
 }
 
 // Opened answers Open. If Code is not CodeOK, no data follows.
 type Opened struct {
 	Code Code   `cbor:"1,keyasint,omitempty"`
-	Text string `cbor:"2,keyasint,omitempty"`
-}
-
-// Code says why something was refused. The values are part of the wire format.
-type Code uint16
-
-// The codes.
-const (
-	CodeOK            Code = 0
-	CodeOffline       Code = 1  // the peer is not registered, or does not answer
-	CodeRefused       Code = 2  // the peer did not consent
-	CodeTimeout       Code = 3  // the peer did not answer in time
-	CodeBusy          Code = 4  // a limit of the sender is reached; try later
-	CodeProtocol      Code = 5  // the receiver broke the protocol
-	CodeReplaced      Code = 6  // a newer connection took the registration over
-	CodeShutdown      Code = 7  // the sender is going down
-	CodeNotAuthorised Code = 8  // the peer has not authorised the sender
-	CodeNotExposed    Code = 9  // the target is not exposed to the sender
-	CodeDialFailed    Code = 10 // the target could not be reached
-)
-
-// String says the code in words.
-func (c Code) String() string {
-	words := [...]string{
-		"ok", "offline", "refused", "no answer in time", "busy", "protocol error",
-		"replaced by a newer connection", "shutting down", "not authorised",
-		"target not exposed", "target not reached",
-	}
-	if int(c) < len(words) {
-		return words[c]
-	}
-	return fmt.Sprintf("code %d", uint16(c))
+	Text string `cbor:"2,keyasint,omitempty"` // for people
 }
 
 func (*Register) Type() Type     { return TypeRegister }
@@ -208,33 +175,57 @@ func (*Opened) Type() Type       { return TypeOpened }
 // Check implements Message.
 func (m *Register) Check() error {
 	if m.Instance.IsZero() || m.PlanVersion == 0 {
-		return fmt.Errorf("%w: registration without instance or plan version", ErrMalformed)
+		return fmt.Errorf("%w: without instance or plan version", ErrMalformed)
 	}
 	if len(m.AnswersFor) > MaxAnswersFor {
 		return fmt.Errorf("%w: answers for %d peers", ErrTooLarge, len(m.AnswersFor))
 	}
-	return checkText(m.Agent)
+	if slices.Contains(m.AnswersFor, ID{}) {
+		return fmt.Errorf("%w: answers for the zero ID", ErrMalformed)
+	}
+	return checkText(m.Agent, MaxText)
 }
 
 // Check implements Message.
-func (m *Registered) Check() error { return checkObserved(m.Observed) }
+func (m *Registered) Check() error {
+	if len(m.ProbePorts) > MaxProbePorts {
+		return fmt.Errorf("%w: %d probe ports", ErrTooLarge, len(m.ProbePorts))
+	}
+	if slices.Contains(m.ProbePorts, 0) {
+		return fmt.Errorf("%w: probe port 0", ErrMalformed)
+	}
+	return checkObserved(m.Observed)
+}
 
 // Check implements Message.
 func (m *Introduce) Check() error {
-	if m.Request == 0 {
-		return fmt.Errorf("%w: request 0", ErrMalformed)
+	if m.Request == 0 || m.Peer.IsZero() {
+		return fmt.Errorf("%w: without request or peer", ErrMalformed)
 	}
 	return checkCandidates(m.Candidates)
 }
 
 // Check implements Message.
-func (m *Offer) Check() error { return nil }
+func (m *Offer) Check() error {
+	if m.Introduction.IsZero() || m.Initiator.IsZero() {
+		return fmt.Errorf("%w: without introduction or initiator", ErrMalformed)
+	}
+	return nil
+}
 
 // Check implements Message.
-func (m *Answer) Check() error { return checkCandidates(m.Candidates) }
+func (m *Answer) Check() error {
+	if m.Introduction.IsZero() {
+		return fmt.Errorf("%w: without introduction", ErrMalformed)
+	}
+	return checkCandidates(m.Candidates)
+}
 
 // Check implements Message.
 func (m *Introduction) Check() error {
+	if m.Secret.IsZero() {
+		return fmt.Errorf("%w: without secret", ErrMalformed)
+	}
 	_, err := ParseTranscript(m.Transcript)
 	return err
 }
@@ -242,7 +233,7 @@ func (m *Introduction) Check() error {
 // Check implements Message.
 func (m *Declined) Check() error {
 	if m.Request == 0 || m.Code == CodeOK {
-		return fmt.Errorf("%w: decline without request or reason", ErrMalformed)
+		return fmt.Errorf("%w: without request or reason", ErrMalformed)
 	}
 	return nil
 }
@@ -254,100 +245,27 @@ func (m *Ping) Check() error { return nil }
 func (m *Pong) Check() error { return nil }
 
 // Check implements Message.
-func (m *Failure) Check() error { return checkText(m.Text) }
+func (m *Failure) Check() error {
+	if m.Code == CodeOK {
+		return fmt.Errorf("%w: without reason", ErrMalformed)
+	}
+	return checkText(m.Text, MaxText)
+}
 
 // Check implements Message.
 func (m *Open) Check() error {
-	if m.Target == "" || len(m.Target) > MaxTarget {
-		return fmt.Errorf("%w: target of %d bytes", ErrMalformed, len(m.Target))
+	if m.Target == "" {
+		return fmt.Errorf("%w: without target", ErrMalformed)
 	}
-	return nil
+	return checkText(m.Target, MaxTarget)
 }
 
 // Check implements Message.
-func (m *Opened) Check() error { return checkText(m.Text) }
-
-func checkText(s string) error {
-	if len(s) > MaxText {
-		return fmt.Errorf("%w: text of %d bytes", ErrTooLarge, len(s))
-	}
-	return nil
-}
+func (m *Opened) Check() error { return checkText(m.Text, MaxText) }
 
 func checkObserved(c Candidate) error {
-	if c.Kind != Observed || c.Addr == (netip.AddrPort{}) {
+	if c.Kind != Observed {
 		return fmt.Errorf("%w: %v where an observed endpoint belongs", ErrMalformed, c)
 	}
-	return nil
-}
-
-var (
-	encMode = must(cbor.CoreDetEncOptions().EncMode())
-	decMode = must(cbor.DecOptions{
-		DupMapKey:        cbor.DupMapKeyEnforcedAPF,
-		IndefLength:      cbor.IndefLengthForbidden,
-		TagsMd:           cbor.TagsForbidden,
-		MaxNestedLevels:  4,
-		MaxArrayElements: 64,
-		MaxMapPairs:      32,
-	}.DecMode())
-)
-
-func must[T any](v T, err error) T {
-	if err != nil {
-		panic(err) // the options above are constants
-	}
-	return v
-}
-
-// Append appends the frame of a message to b.
-func Append(b []byte, m Message) ([]byte, error) {
-	if err := m.Check(); err != nil {
-		return b, err
-	}
-	payload, err := encMode.Marshal(m)
-	if err != nil {
-		return b, err
-	}
-	return AppendFrame(b, m.Type(), payload)
-}
-
-// Parse decodes the payload of a frame. It returns nil and no error for an
-// unknown type that is Ignorable; all errors wrap ErrMalformed or ErrTooLarge.
-func Parse(t Type, payload []byte) (Message, error) {
-	m := newMessage(t)
-	if m == nil {
-		if t.Ignorable() {
-			return nil, nil
-		}
-		return nil, fmt.Errorf("%w: %s", ErrMalformed, t)
-	}
-	if err := decMode.Unmarshal(payload, m); err != nil {
-		return nil, fmt.Errorf("%w: %s: %v", ErrMalformed, t, err)
-	}
-	return m, m.Check()
-}
-
-// Read reads and decodes the next message, skipping ignorable ones. Its errors
-// are those of ReadFrame and Parse.
-func Read(r io.Reader) (Message, error) {
-	for {
-		t, payload, err := ReadFrame(r)
-		if err != nil {
-			return nil, err
-		}
-		if m, err := Parse(t, payload); m != nil || err != nil {
-			return m, err
-		}
-	}
-}
-
-// Write encodes m and writes it with a single call of w.Write.
-func Write(w io.Writer, m Message) error {
-	b, err := Append(nil, m)
-	if err != nil {
-		return err
-	}
-	_, err = w.Write(b)
-	return err
+	return c.check()
 }

@@ -46,11 +46,17 @@ var (
 )
 
 // NewPreamble returns the preamble that the side with role r sends.
-func NewPreamble(r Role, introduction Token, secret Secret) (p Preamble) {
+func NewPreamble(r Role, introduction Token, secret Secret) Preamble {
+	var nonce [16]byte
+	rand.Read(nonce[:]) // never fails: it crashes the program instead
+	return newPreamble(r, introduction, secret, nonce)
+}
+
+func newPreamble(r Role, introduction Token, secret Secret, nonce [16]byte) (p Preamble) {
 	copy(p[:], preambleMagic[:])
 	p[4], p[5] = preambleVersion, byte(r)
 	copy(p[8:], introduction[:])
-	rand.Read(p[24:preambleSigned])
+	copy(p[24:], nonce[:])
 	mac := p.mac(secret)
 	copy(p[preambleSigned:], mac[:])
 	return p
@@ -66,11 +72,15 @@ func (p *Preamble) mac(secret Secret) [sha256.Size]byte {
 // Introduction returns the introduction that the preamble claims, before
 // anything is proven. The error wraps ErrMalformed or ErrVersion.
 func (p *Preamble) Introduction() (Token, error) {
-	if [4]byte(p[:4]) != preambleMagic || p[6] != 0 || p[7] != 0 {
+	if [4]byte(p[:4]) != preambleMagic {
 		return Token{}, fmt.Errorf("%w: not a preamble", ErrMalformed)
 	}
+	// Before the rest, which another version may lay out otherwise.
 	if p[4] != preambleVersion {
 		return Token{}, fmt.Errorf("%w %d of the preamble", ErrVersion, p[4])
+	}
+	if r := Role(p[5]); (r != Initiator && r != Responder) || p[6] != 0 || p[7] != 0 {
+		return Token{}, fmt.Errorf("%w: preamble of %v", ErrMalformed, r)
 	}
 	return Token(p[8:24]), nil
 }

@@ -81,10 +81,13 @@ func (t *Transcript) Marshal() ([]byte, error) {
 // ErrTooLarge.
 func ParseTranscript(b []byte) (*Transcript, error) {
 	t := new(Transcript)
-	if err := decMode.Unmarshal(b, t); err != nil {
-		return nil, fmt.Errorf("%w: transcript: %v", ErrMalformed, err)
+	if err := decode(b, t); err != nil {
+		return nil, fmt.Errorf("transcript: %w", err)
 	}
-	return t, t.check()
+	if err := t.check(); err != nil {
+		return nil, err
+	}
+	return t, nil
 }
 
 func (t *Transcript) check() error {
@@ -95,12 +98,19 @@ func (t *Transcript) check() error {
 		return fmt.Errorf("%w: transcript of a peer with itself", ErrMalformed)
 	}
 	for _, p := range []*Party{&t.Initiator, &t.Responder} {
-		if err := checkObserved(p.Observed); err != nil {
-			return err
-		}
-		if err := checkCandidates(p.Candidates); err != nil {
+		if err := p.check(); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func (p *Party) check() error {
+	if p.ID.IsZero() || p.Instance.IsZero() {
+		return fmt.Errorf("%w: party without ID or instance", ErrMalformed)
+	}
+	if err := checkObserved(p.Observed); err != nil {
+		return err
+	}
+	return checkCandidates(p.Candidates)
 }

@@ -58,7 +58,7 @@ func (s *Stream) Confirm() error {
 
 // Refuse tells the opener why there is no stream, and closes it.
 func (s *Stream) Refuse(code proto.Code, text string) {
-	proto.Write(s.yamux, &proto.Opened{Code: code, Text: text[:min(len(text), proto.MaxText)]})
+	proto.Write(s.yamux, &proto.Opened{Code: code, Text: text})
 	s.Abort()
 }
 

@@ -1,0 +1,206 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/peerd/peerd/peer"
+	"github.com/peerd/peerd/proto"
+	"github.com/peerd/peerd/proto/identity"
+)
+
+// An agent is this program started again inside a host of the lab. It runs one
+// node at a time for its conductor, which speaks to it by JSON lines on its
+// standard input and output. It first says hello with its ID.
+
+// order is what the conductor says.
+type order struct {
+	Op     string // start, connect, close
+	Server string // start
+	Answer bool   // start
+	Allow  []proto.ID
+	// Freeze has the agent stop itself (SIGSTOP) when it has the transcript and
+	// has sent nothing yet; whoever reads "frozen" is to continue it.
+	Freeze bool
+	Peer   proto.ID // connect
+}
+
+// report is what the agent says.
+type report struct {
+	Event    string // hello, registered, frozen, connected, failed, byte, closed
+	ID       proto.ID
+	At       int64 // nanoseconds of the system's monotonic clock
+	Took     time.Duration
+	Path     string
+	Error    string
+	Attempts []string // punching events, for failed
+}
+
+// agentTarget is the target that every agent exposes: a server that reports
+// when its first byte arrives.
+const agentTarget = "clock"
+
+// agent is the state of an agent process.
+type agent struct {
+	key    *identity.Key
+	clock  net.Listener
+	out    sync.Mutex
+	enc    *json.Encoder
+	freeze bool
+	node   *peer.Node
+	mu     sync.Mutex
+	events []string
+}
+
+// runAgent serves its conductor until the standard input ends.
+func runAgent(in io.Reader, out io.Writer) error {
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	a := &agent{key: identity.Generate(), clock: l, enc: json.NewEncoder(out)}
+	go a.serveClock()
+	a.say(report{Event: "hello", ID: a.key.ID()})
+	lines := bufio.NewScanner(in)
+	for lines.Scan() {
+		var o order
+		if err := json.Unmarshal(lines.Bytes(), &o); err != nil {
+			return err
+		}
+		a.obey(o)
+	}
+	return lines.Err()
+}
+
+func (a *agent) say(r report) {
+	a.out.Lock()
+	defer a.out.Unlock()
+	if r.At == 0 {
+		r.At = monotonic()
+	}
+	a.enc.Encode(r)
+}
+
+func (a *agent) obey(o order) {
+	switch o.Op {
+	case "start":
+		a.start(o)
+	case "connect":
+		go a.connect(o.Peer)
+	case "close":
+		a.node.Close()
+		a.say(report{Event: "closed"})
+	}
+}
+
+func (a *agent) start(o order) {
+	url, err := proto.ParseServerURL(o.Server)
+	if err != nil {
+		a.fail(err)
+		return
+	}
+	a.freeze, a.events = o.Freeze, nil
+	a.node, err = peer.New(peer.Config{
+		Key: a.key, Server: url, Answer: o.Answer, Allow: o.Allow, Events: a.see,
+		Expose: map[string]string{agentTarget: a.clock.Addr().String()},
+	})
+	if err == nil {
+		err = a.node.Start(context.Background())
+	}
+	if err != nil {
+		a.fail(err)
+		return
+	}
+	a.say(report{Event: "registered"})
+}
+
+// see keeps the punching events, and freezes the process where that is asked.
+func (a *agent) see(e peer.Event) {
+	switch {
+	case e.Kind == peer.Punch:
+		a.mu.Lock()
+		a.events = append(a.events, e.Punch.String())
+		a.mu.Unlock()
+	case e.Kind == peer.Introduced && a.freeze:
+		a.say(report{Event: "frozen"})
+		stopSelf()
+	}
+}
+
+// connectLimit is longer than any plan of the lab.
+const connectLimit = 40 * time.Second
+
+// connect opens a stream and writes one byte as soon as that is possible.
+func (a *agent) connect(id proto.ID) {
+	ctx, cancel := context.WithTimeout(context.Background(), connectLimit)
+	defer cancel()
+	began := monotonic()
+	s, err := a.node.Dial(ctx, id, agentTarget)
+	if err != nil {
+		a.fail(err)
+		return
+	}
+	if _, err := s.Write([]byte{'!'}); err != nil {
+		a.fail(err)
+		return
+	}
+	session, err := a.node.Connect(ctx, id)
+	if err == nil {
+		err = s.Opened()
+	}
+	if err != nil {
+		a.fail(err)
+		return
+	}
+	took := time.Duration(monotonic() - began)
+	a.say(report{Event: "connected", At: began, Took: took, Path: string(session.Path().Kind)})
+}
+
+func (a *agent) fail(err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.say(report{Event: "failed", Error: err.Error(), Attempts: a.events})
+}
+
+// serveClock reports when the first byte of each connection arrives.
+func (a *agent) serveClock() {
+	for {
+		c, err := a.clock.Accept()
+		if err != nil {
+			return
+		}
+		go func() {
+			defer c.Close()
+			if _, err := io.ReadFull(c, make([]byte, 1)); err == nil {
+				a.say(report{Event: "byte"})
+				io.Copy(io.Discard, c)
+			}
+		}()
+	}
+}
+
+// explain returns what a failed run has to say, with the attempts of both sides.
+func explain(side string, r report) error {
+	return errors.New(strings.TrimSpace(fmt.Sprintf("%s: %s\n  %s", side, r.Error, strings.Join(r.Attempts, "\n  "))))
+}
+
+// agentArg starts the program as an agent.
+const agentArg = "agent"
+
+// executable is the program to start agents from: this one.
+func executable() string {
+	path, err := os.Executable()
+	if err != nil {
+		return os.Args[0]
+	}
+	return path
+}

@@ -1,0 +1,237 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/peerd/peerd/punch/natlab"
+)
+
+const (
+	transferSize = 200 << 20 // bytes in each direction
+	transferRTT  = 2 * time.Millisecond
+	transferRuns = 20
+)
+
+// transferResult is one transfer with the real peerd.
+type transferResult struct {
+	A       string  `json:"a"`
+	B       string  `json:"b"`
+	Seconds float64 `json:"seconds"`
+	Error   string  `json:"error,omitempty"`
+}
+
+// transfers moves a file both ways at once through pairs of NATs, with peerd
+// serve, run and nc as processes of their own.
+func (p proof) transfers(ctx context.Context, progress io.Writer, wanted *regexp.Regexp) ([]transferResult, error) {
+	if !wanted.MatchString("transfers") {
+		return nil, nil
+	}
+	dir, err := os.MkdirTemp("", "natlab")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	peerd, err := buildPeerd(ctx, dir)
+	if err != nil {
+		return nil, err
+	}
+	var results []transferResult
+	for n := range transferRuns {
+		a := pairProfiles[n%len(pairProfiles)]
+		b := pairProfiles[(n+n/len(pairProfiles))%len(pairProfiles)]
+		began := time.Now()
+		err := transfer(ctx, peerd, filepath.Join(dir, fmt.Sprint(n)), cell{A: a, B: b, RTT: transferRTT}, transferSize)
+		r := transferResult{A: a, B: b, Seconds: time.Since(began).Seconds()}
+		if err != nil {
+			r.Error = err.Error()
+		}
+		fmt.Fprintf(progress, "transfer %d/%d %s × %s: %.1f s %s\n", n+1, transferRuns, a, b, r.Seconds, r.Error)
+		results = append(results, r)
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+	}
+	return results, nil
+}
+
+// buildPeerd builds the program from the checkout that prove runs in.
+func buildPeerd(ctx context.Context, dir string) (string, error) {
+	path := filepath.Join(dir, "peerd")
+	out, err := exec.CommandContext(ctx, "go", "build", "-o", path, "github.com/peerd/peerd/cmd/peerd").CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("building peerd: %w: %s", err, out)
+	}
+	return path, nil
+}
+
+// world is a lab with the real peerd on all three hosts.
+type world struct {
+	lab        *natlab.Lab
+	peerd, dir string
+	url, peer  string // of the server; ID of B
+}
+
+// newWorld starts peerd serve and peerd run; B exposes one target to A.
+func newWorld(ctx context.Context, peerd, dir string, c cell, target, addr string) (w *world, err error) {
+	w = &world{peerd: peerd, dir: dir}
+	cfg := natlab.Config{RTT: c.RTT, Loss: c.Loss}
+	if cfg.A, err = natlab.ProfileByName(c.A); err != nil {
+		return nil, err
+	}
+	if cfg.B, err = natlab.ProfileByName(c.B); err != nil {
+		return nil, err
+	}
+	if w.lab, err = natlab.New(cfg); err != nil {
+		return nil, err
+	}
+	if err := w.populate(ctx, target, addr); err != nil {
+		w.lab.Close()
+		return nil, err
+	}
+	return w, nil
+}
+
+func (w *world) populate(ctx context.Context, target, addr string) (err error) {
+	id, err := w.command(ctx, w.lab.A, "a", "id").Output()
+	if err != nil {
+		return fmt.Errorf("peerd id: %w", err)
+	}
+	w.url, err = ready(w.command(ctx, w.lab.Server, "server", "serve", "--public-addr", w.lab.Server.Addr().String()))
+	if err != nil {
+		return err
+	}
+	w.peer, err = ready(w.command(ctx, w.lab.B, "b", "run", "--expose", target+"="+addr, "--allow", strings.TrimSpace(string(id))))
+	return err
+}
+
+// command prepares peerd on a host with a state directory of its own.
+func (w *world) command(ctx context.Context, h *natlab.Host, state string, args ...string) *natlab.Cmd {
+	cmd := h.Command(ctx, w.peerd, args...)
+	cmd.Env = append(os.Environ(), "PEERD_STATE_DIR="+filepath.Join(w.dir, state), "PEERD_SERVER="+w.url)
+	return cmd
+}
+
+// ready starts a command and returns its ready line.
+func ready(cmd *natlab.Cmd) (string, error) {
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return "", err
+	}
+	var complaint strings.Builder
+	cmd.Stderr = &complaint
+	if err := cmd.Start(); err != nil {
+		return "", err
+	}
+	line, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil {
+		cmd.Wait()
+		return "", fmt.Errorf("%s: no ready line: %s", strings.Join(cmd.Args[1:], " "), complaint.String())
+	}
+	return strings.TrimSpace(line), nil
+}
+
+// transfer sends size bytes each way at once and compares the hashes.
+func transfer(ctx context.Context, peerd, dir string, c cell, size int64) error {
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
+	defer cancel()
+	w, err := newWorld(ctx, peerd, dir, c, "file", "127.0.0.1:9000")
+	if err != nil {
+		return err
+	}
+	defer w.lab.Close()
+	l, err := w.lab.B.Listen("127.0.0.1:9000")
+	if err != nil {
+		return err
+	}
+	defer l.Close()
+	var far exchange
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		conn, err := l.Accept()
+		if err != nil {
+			far.err = err
+			return
+		}
+		defer conn.Close()
+		far.run(conn, conn, conn.(*net.TCPConn).CloseWrite, 2, size)
+	})
+	near, err := w.nc(ctx, size)
+	l.Close()
+	wg.Wait()
+	return errors.Join(err, far.err, compare(near, &far))
+}
+
+// exchange is what one end sent and received.
+type exchange struct {
+	sent, received [sha256.Size]byte
+	got            int64
+	err            error
+}
+
+// run sends size pseudo-random bytes and reads to the end, at once.
+func (e *exchange) run(r io.Reader, w io.Writer, closeWrite func() error, seed byte, size int64) {
+	var wg sync.WaitGroup
+	var sendErr error
+	wg.Go(func() {
+		hash := sha256.New()
+		source := io.LimitReader(rand.NewChaCha8([32]byte{seed}), size)
+		_, err := io.CopyBuffer(io.MultiWriter(w, hash), source, make([]byte, 256<<10))
+		sendErr = errors.Join(err, closeWrite())
+		hash.Sum(e.sent[:0])
+	})
+	hash := sha256.New()
+	got, err := io.CopyBuffer(hash, struct{ io.Reader }{r}, make([]byte, 256<<10))
+	hash.Sum(e.received[:0])
+	wg.Wait()
+	e.got, e.err = got, errors.Join(err, sendErr)
+}
+
+// nc runs peerd nc on A.
+func (w *world) nc(ctx context.Context, size int64) (*exchange, error) {
+	cmd := w.command(ctx, w.lab.A, "a", "nc", w.peer, "file")
+	var complaint strings.Builder
+	cmd.Stderr = &complaint
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	var near exchange
+	near.run(out, in, in.Close, 1, size)
+	if err := cmd.Wait(); err != nil {
+		return nil, fmt.Errorf("peerd nc: %w: %s", err, complaint.String())
+	}
+	return &near, near.err
+}
+
+func compare(near, far *exchange) error {
+	switch {
+	case near == nil:
+		return nil // failed already
+	case near.sent != far.received:
+		return fmt.Errorf("what was sent from A is not what arrived: %d bytes", far.got)
+	case far.sent != near.received:
+		return fmt.Errorf("what was sent from B is not what arrived: %d bytes", near.got)
+	}
+	return nil
+}

@@ -1,0 +1,103 @@
+package proto
+
+import (
+	"crypto/ed25519"
+	"net/netip"
+)
+
+// Samples that the tests and the vectors are made of. Everything is derived
+// from small numbers, so that a second implementation can derive it, too.
+
+// sampleID is the ID of the key whose seed is 32 bytes n.
+func sampleID(n byte) ID {
+	seed := make([]byte, ed25519.SeedSize)
+	fill(seed, n)
+	return IDOf(ed25519.NewKeyFromSeed(seed).Public().(ed25519.PublicKey))
+}
+
+func sampleToken(n byte) (t Token)   { fill(t[:], n); return t }
+func sampleSecret(n byte) (s Secret) { fill(s[:], n); return s }
+
+func fill(b []byte, n byte) {
+	for i := range b {
+		b[i] = n
+	}
+}
+
+func sampleCandidate(kind Kind, addr string) Candidate {
+	return NewCandidate(netip.MustParseAddrPort(addr), kind, 65535)
+}
+
+func sampleTranscript() *Transcript {
+	return &Transcript{
+		Introduction: sampleToken(3),
+		PlanVersion:  1,
+		Initiator: Party{
+			ID: sampleID(1), Instance: sampleToken(1), RTT: 20_000,
+			Observed:   sampleCandidate(Observed, "192.0.2.1:4000"),
+			Candidates: []Candidate{sampleCandidate(Host, "10.0.0.2:4000"), sampleCandidate(Host, "[2001:db8::2]:4000")},
+		},
+		Responder: Party{
+			ID: sampleID(2), Instance: sampleToken(2),
+			Observed: sampleCandidate(Observed, "[2001:db8::5]:5000"),
+		},
+	}
+}
+
+// maximalTranscript has everything at its limit.
+func maximalTranscript() *Transcript {
+	t := sampleTranscript()
+	t.PlanVersion = ^uint32(0)
+	for _, p := range []*Party{&t.Initiator, &t.Responder} {
+		p.RTT = ^uint32(0)
+		p.Observed = sampleCandidate(Observed, "[ffff::ffff]:65535")
+		p.Candidates = maximalCandidates()
+	}
+	return t
+}
+
+func maximalCandidates() (list []Candidate) {
+	for i := range MaxCandidates {
+		kind := Host
+		if i >= MaxHostCandidates {
+			kind = 255
+		}
+		list = append(list, sampleCandidate(kind, "[ffff::ffff]:65535"))
+	}
+	return list
+}
+
+type namedMessage struct {
+	name    string
+	message Message
+}
+
+func sampleMessages() []namedMessage {
+	transcript, err := sampleTranscript().Marshal()
+	if err != nil {
+		panic(err)
+	}
+	hosts := sampleTranscript().Initiator.Candidates
+	return []namedMessage{
+		{"Register, smallest", &Register{Instance: sampleToken(1), PlanVersion: 1}},
+		{"Register, all fields", &Register{Instance: sampleToken(1), PlanVersion: 1, Answers: true, AnswersFor: []ID{sampleID(2), sampleID(3)}, Agent: "peerd 1.0 ✓"}},
+		{"Registered, smallest", &Registered{Observed: sampleCandidate(Observed, "192.0.2.1:4000")}},
+		{"Registered, all fields", &Registered{Observed: sampleCandidate(Observed, "[2001:db8::5]:5000"), ProbePorts: []uint16{7879, 65535}}},
+		{"Introduce, without candidates", &Introduce{Request: 1, Peer: sampleID(2)}},
+		{"Introduce", &Introduce{Request: ^uint32(0), Peer: sampleID(2), Candidates: hosts}},
+		{"Offer", &Offer{Introduction: sampleToken(3), Initiator: sampleID(1)}},
+		{"Answer, refusal", &Answer{Introduction: sampleToken(3)}},
+		{"Answer, consent", &Answer{Introduction: sampleToken(3), Accept: true, Candidates: hosts}},
+		{"Introduction, to the responder", &Introduction{Secret: sampleSecret(4), Transcript: transcript}},
+		{"Introduction, to the initiator", &Introduction{Request: 7, Secret: sampleSecret(4), Transcript: transcript}},
+		{"Declined", &Declined{Request: 7, Code: CodeOffline}},
+		{"Ping", &Ping{N: 0}},
+		{"Ping, largest", &Ping{N: ^uint64(0)}},
+		{"Pong", &Pong{N: 24}},
+		{"Failure", &Failure{Code: CodeReplaced, Text: "another process uses this key"}},
+		{"Failure, unknown code", &Failure{Code: 65535}},
+		{"Open", &Open{Target: "22"}},
+		{"Opened", &Opened{}},
+		{"Opened, refused", &Opened{Code: CodeNotExposed, Text: "22 is not exposed to you"}},
+	}
+}
