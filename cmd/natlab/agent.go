@@ -7,7 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
+	"net/netip"
 	"os"
 	"strings"
 	"sync"
@@ -24,25 +26,33 @@ import (
 
 // order is what the conductor says.
 type order struct {
-	Op     string // start, connect, close
+	Op     string // start, connect, send, diary, close
 	Server string // start
 	Answer bool   // start
 	Allow  []proto.ID
+	Expose map[string]string // start: more targets
 	// Freeze has the agent stop itself (SIGSTOP) when it has the transcript and
 	// has sent nothing yet; whoever reads "frozen" is to continue it.
 	Freeze bool
-	Peer   proto.ID // connect
+	Peer   proto.ID // connect, send
+	Size   int64    // send: bytes
+	Seed   byte     // send: of the bytes
 }
 
 // report is what the agent says.
 type report struct {
-	Event    string // hello, registered, frozen, connected, failed, byte, closed
+	Event    string // hello, registered, frozen, connected, failed, byte, sent, progress, received, diary, closed
 	ID       proto.ID
 	At       int64 // nanoseconds of the system's monotonic clock
 	Took     time.Duration
 	Path     string
 	Error    string
-	Attempts []string // punching events, for failed
+	Attempts []string       // punching events, for failed
+	Local    netip.AddrPort // registered: the node's own endpoint
+	Observed netip.AddrPort // registered: as the server sees it
+	Bytes    int64          // sent, progress, received
+	Sum      string         // sent, received: SHA-256
+	Diary    diary          // diary
 }
 
 // agentTarget is the target that every agent exposes: a server that reports
@@ -53,12 +63,16 @@ const agentTarget = "clock"
 type agent struct {
 	key    *identity.Key
 	clock  net.Listener
+	files  net.Listener
 	out    sync.Mutex
 	enc    *json.Encoder
 	freeze bool
 	node   *peer.Node
 	mu     sync.Mutex
 	events []string
+	diary  diary
+	made   chan struct{} // closed when a session is made
+	once   *sync.Once    // closes made
 }
 
 // runAgent serves its conductor until the standard input ends.
@@ -67,8 +81,13 @@ func runAgent(in io.Reader, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	a := &agent{key: identity.Generate(), clock: l, enc: json.NewEncoder(out)}
+	files, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	a := &agent{key: identity.Generate(), clock: l, files: files, enc: json.NewEncoder(out)}
 	go a.serveClock()
+	go a.serveFiles(files)
 	a.say(report{Event: "hello", ID: a.key.ID()})
 	lines := bufio.NewScanner(in)
 	for lines.Scan() {
@@ -96,6 +115,10 @@ func (a *agent) obey(o order) {
 		a.start(o)
 	case "connect":
 		go a.connect(o.Peer)
+	case "send":
+		go a.sendFile(o)
+	case "diary":
+		go a.tellDiary()
 	case "close":
 		a.node.Close()
 		a.say(report{Event: "closed"})
@@ -109,9 +132,10 @@ func (a *agent) start(o order) {
 		return
 	}
 	a.freeze, a.events = o.Freeze, nil
+	a.diary, a.made, a.once = nil, make(chan struct{}), new(sync.Once)
 	a.node, err = peer.New(peer.Config{
 		Key: a.key, Server: url, Answer: o.Answer, Allow: o.Allow, Events: a.see,
-		Expose: map[string]string{agentTarget: a.clock.Addr().String()},
+		Expose: a.targets(o.Expose),
 	})
 	if err == nil {
 		err = a.node.Start(context.Background())
@@ -120,11 +144,32 @@ func (a *agent) start(o order) {
 		a.fail(err)
 		return
 	}
-	a.say(report{Event: "registered"})
+	a.say(report{
+		Event: "registered", Observed: a.node.Observed(),
+		Local: netip.AddrPortFrom(outgoing(url.HostPort()), a.node.Port()),
+	})
+}
+
+// targets are the agent's own and more.
+func (a *agent) targets(more map[string]string) map[string]string {
+	all := map[string]string{agentTarget: a.clock.Addr().String(), fileTarget: a.files.Addr().String()}
+	maps.Copy(all, more)
+	return all
+}
+
+// outgoing is the host's address towards another; no packet is sent.
+func outgoing(to string) netip.Addr {
+	c, err := net.Dial("udp", to)
+	if err != nil {
+		return netip.Addr{}
+	}
+	defer c.Close()
+	return c.LocalAddr().(*net.UDPAddr).AddrPort().Addr()
 }
 
 // see keeps the punching events, and freezes the process where that is asked.
 func (a *agent) see(e peer.Event) {
+	a.note(e)
 	switch {
 	case e.Kind == peer.Punch:
 		a.mu.Lock()
