@@ -1,0 +1,338 @@
+package rendezvous
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/peerd/peerd/proto"
+	"github.com/peerd/peerd/proto/identity"
+)
+
+// ClientConfig configures a Client. Server, Key, Instance and Dial are
+// required.
+type ClientConfig struct {
+	Server   proto.ServerURL
+	Key      *identity.Key
+	Instance proto.Token
+	// Dial connects to the server, from the node's one local port. It is called
+	// for every attempt, never concurrently, and has to end when ctx does.
+	Dial func(ctx context.Context) (net.Conn, error)
+	// Answers says that the client wants to be offered everybody's
+	// introductions; AnswersFor names peers whose introductions it wants even
+	// if Answers is false, at most proto.MaxAnswersFor.
+	Answers    bool
+	AnswersFor []proto.ID
+	// Agent is the program and its version, for the server's log.
+	Agent string
+
+	// The functions below are called by the client's goroutines, never
+	// concurrently, and must not block. They may call SetAnswersFor. Each may
+	// be nil.
+
+	// Offer decides on an introduction that a peer wants: this node's consent
+	// and its own candidates. nil refuses all.
+	Offer func(peer proto.ID) (candidates []proto.Candidate, accept bool)
+	// Introduced gets introductions that this client consented to and did not
+	// ask for itself. If requests cross, one introduction may be handed to
+	// Introduced and be returned by Introduce; it has the same
+	// Transcript.Introduction then.
+	Introduced func(Introduction)
+	// State is told of each change, until the context of Run ends.
+	State func(State)
+	// Logger gets what the client has to say; nil discards it.
+	Logger *slog.Logger
+}
+
+// State is what became of a client's registration.
+type State struct {
+	// Registered says whether the client is registered now. If so, Observed is
+	// its endpoint as the server sees it, Local its own end of the connection
+	// (zero if that is not TCP), and ProbePorts are further ports of the server that answer STUN.
+	Registered bool
+	Observed   netip.AddrPort
+	Local      netip.AddrPort
+	ProbePorts []uint16
+	// Err is why it is not registered. If Permanent, Run ends; otherwise the
+	// next attempt is due after Retry.
+	Err       error
+	Retry     time.Duration
+	Permanent bool
+}
+
+// Introduction is what two peers need to connect to each other.
+type Introduction struct {
+	Transcript *proto.Transcript
+	Role       proto.Role // of this client
+	Secret     proto.Secret
+	// Received is when the introduction was read from the connection; the
+	// plan's time 0 is half of this client's round trip before it.
+	Received time.Time
+}
+
+// ErrNotRegistered is returned by Introduce when Run has ended.
+var ErrNotRegistered = errors.New("not registered with the server")
+
+// DeclinedError is the server's answer to a request for an introduction that
+// will not happen.
+type DeclinedError struct {
+	Peer proto.ID
+	Code proto.Code
+}
+
+func (e *DeclinedError) Error() string {
+	return fmt.Sprintf("introduction to %s declined: %s", e.Peer.Short(), e.Code)
+}
+
+// FailureError is what the server said before it closed the connection.
+type FailureError struct {
+	Code proto.Code
+	Text string // empty if it said no more
+}
+
+func (e *FailureError) Error() string {
+	if e.Text == "" {
+		return "server closed the connection: " + e.Code.String()
+	}
+	return fmt.Sprintf("server closed the connection: %s: %q", e.Code, e.Text)
+}
+
+// Client keeps a node registered with a server and gets introductions for it.
+// Its methods are safe for concurrent use.
+type Client struct {
+	cfg   ClientConfig
+	log   *slog.Logger
+	ended chan struct{} // closed when Run has ended
+
+	mu         sync.Mutex
+	ran        bool
+	answersFor []proto.ID
+	link       *link // nil unless registered
+	requests   map[uint32]*request
+	issued     uint32 // the latest request number
+}
+
+// request is a call of Introduce that was not answered yet.
+type request struct {
+	message *proto.Introduce
+	result  chan result // capacity 1
+}
+
+type result struct {
+	introduction Introduction
+	err          error
+}
+
+// NewClient returns a client; Run makes it work. It panics if the
+// configuration lacks what is required.
+func NewClient(cfg ClientConfig) *Client {
+	if cfg.Key == nil || cfg.Dial == nil || cfg.Instance.IsZero() || cfg.Server.Key.IsZero() {
+		panic("rendezvous: ClientConfig without Server, Key, Instance or Dial")
+	}
+	c := &Client{
+		cfg:      cfg,
+		log:      cmp.Or(cfg.Logger, slog.New(slog.DiscardHandler)),
+		ended:    make(chan struct{}),
+		requests: make(map[uint32]*request),
+	}
+	c.SetAnswersFor(cfg.AnswersFor)
+	return c
+}
+
+// Run registers with the server and stays registered until ctx ends, whose
+// error it returns, or until an attempt fails in a way that another attempt
+// cannot help: the server proved another key than that of its URL
+// (*identity.MismatchError) or speaks another version (proto.ErrVersion). All
+// goroutines that it started have ended when it returns. It may be called once.
+func (c *Client) Run(ctx context.Context) error {
+	c.mu.Lock()
+	again := c.ran
+	c.ran = true
+	c.mu.Unlock()
+	if again {
+		panic("rendezvous: Client.Run called twice")
+	}
+	defer close(c.ended)
+	var b backoff
+	for {
+		lasted, err := c.attempt(ctx)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if permanent(err) {
+			c.tell(State{Err: err, Permanent: true})
+			return err
+		}
+		b.registered(lasted)
+		delay := b.next(rand.Float64())
+		c.log.Debug("not registered", "server", c.cfg.Server.HostPort(), "error", err, "retry", delay)
+		c.tell(State{Err: err, Retry: delay})
+		if !sleep(ctx, delay) {
+			return ctx.Err()
+		}
+	}
+}
+
+// permanent reports whether the next attempt would fail as well.
+func permanent(err error) bool {
+	var mismatch *identity.MismatchError
+	return errors.As(err, &mismatch) || errors.Is(err, proto.ErrVersion)
+}
+
+// sleep reports whether ctx was still alive after d.
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+func (c *Client) tell(s State) {
+	if c.cfg.State != nil {
+		c.cfg.State(s)
+	}
+}
+
+// attempt registers once and returns when that has failed or the registration
+// is lost: how long it lasted, and why.
+func (c *Client) attempt(ctx context.Context) (lasted time.Duration, err error) {
+	l, err := c.connect(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("registering with %s: %w", c.cfg.Server.HostPort(), err)
+	}
+	since := time.Now()
+	err = l.run(ctx)
+	return time.Since(since), fmt.Errorf("registration with %s lost: %w", c.cfg.Server.HostPort(), err)
+}
+
+// publish makes a new link the one on which requests go out, those included
+// that the one before did not see answered.
+func (c *Client) publish(l *link) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.link = l
+	if !slices.Equal(l.answersFor, c.answersFor) {
+		l.out.send(c.registerLocked())
+	}
+	for _, n := range slices.Sorted(maps.Keys(c.requests)) {
+		l.out.send(c.requests[n].message)
+	}
+}
+
+func (c *Client) withdrawLink() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.link = nil
+}
+
+func (c *Client) register() *proto.Register {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.registerLocked()
+}
+
+func (c *Client) registerLocked() *proto.Register {
+	return &proto.Register{
+		Instance:    c.cfg.Instance,
+		PlanVersion: proto.PlanVersion,
+		Answers:     c.cfg.Answers,
+		AnswersFor:  c.answersFor,
+		Agent:       c.cfg.Agent,
+	}
+}
+
+// SetAnswersFor replaces ClientConfig.AnswersFor and tells the server. Zero IDs
+// are left out, and those beyond the first proto.MaxAnswersFor, with a warning
+// in the log.
+func (c *Client) SetAnswersFor(ids []proto.ID) {
+	ids = slices.DeleteFunc(slices.Clone(ids), proto.ID.IsZero)
+	if len(ids) > proto.MaxAnswersFor {
+		c.log.Warn("too many peers to answer by name", "peers", len(ids), "limit", proto.MaxAnswersFor)
+		ids = ids[:proto.MaxAnswersFor]
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if slices.Equal(ids, c.answersFor) {
+		return
+	}
+	c.answersFor = ids
+	if c.link != nil {
+		c.link.out.send(c.registerLocked())
+	}
+}
+
+// Introduce asks the server for an introduction to a peer, stating this node's
+// own candidates, of which the server keeps those of kind proto.Host. It waits
+// for the registration if there is none, and asks again if the registration is
+// lost before the answer; only ctx bounds that. The error is that of ctx, a
+// *DeclinedError, ErrNotRegistered if Run has ended, or wraps
+// proto.ErrMalformed or proto.ErrTooLarge if the candidates cannot be sent.
+func (c *Client) Introduce(ctx context.Context, peer proto.ID, candidates []proto.Candidate) (Introduction, error) {
+	n, r, err := c.ask(peer, candidates)
+	if err != nil {
+		return Introduction{}, err
+	}
+	defer c.forget(n)
+	select {
+	case res := <-r.result:
+		return res.introduction, res.err
+	case <-ctx.Done():
+		return Introduction{}, ctx.Err()
+	case <-c.ended:
+		return Introduction{}, ErrNotRegistered
+	}
+}
+
+// ask notes a request and sends it if there is a registration.
+func (c *Client) ask(peer proto.ID, candidates []proto.Candidate) (uint32, *request, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.issued = max(c.issued+1, 1)
+	r := &request{
+		message: &proto.Introduce{Request: c.issued, Peer: peer, Candidates: slices.Clone(candidates)},
+		result:  make(chan result, 1),
+	}
+	if _, err := proto.Append(nil, r.message); err != nil {
+		return 0, nil, err
+	}
+	c.requests[c.issued] = r
+	if c.link != nil {
+		c.link.out.send(r.message)
+	}
+	return c.issued, r, nil
+}
+
+func (c *Client) forget(n uint32) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.requests, n)
+}
+
+// pending returns an unanswered request, or nil. ok is false if the number was
+// never used.
+func (c *Client) pending(n uint32) (r *request, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.requests[n], n <= c.issued
+}
+
+// resolve answers a request.
+func (r *request) resolve(res result) {
+	select {
+	case r.result <- res:
+	default: // answered before; its caller is about to look
+	}
+}

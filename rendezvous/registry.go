@@ -1,0 +1,268 @@
+package rendezvous
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/peerd/peerd/proto"
+)
+
+// registry is who is registered and who is being introduced to whom. It does
+// no I/O: what it has to say goes to the members' outboxes, which never block,
+// and time comes in as a parameter. It is safe for concurrent use.
+type registry struct {
+	cfg         *ServerConfig
+	rates       *buckets[proto.ID]     // of introductions
+	sourceRates *buckets[netip.Prefix] // of introductions
+	wake        chan struct{}          // capacity 1: the earliest timer has changed
+
+	mu         sync.Mutex
+	members    map[proto.ID][]*member // each ID's in the order of registration
+	count      int
+	perSource  map[netip.Prefix]int
+	departures map[proto.ID][]*departure
+	waiting    map[proto.ID]map[*meeting]struct{} // by the ID of the responder that they lack
+	between    map[pair]*meeting
+	timers     timers
+	armed      time.Time // when expire will wake up; zero if no timer is set
+	graceEnds  time.Time // of the server's start
+	closed     bool
+}
+
+// departure is what is remembered of a lost registration for as long as it is
+// expected to come back.
+type departure struct {
+	policy
+	until time.Time
+}
+
+// pair is how a side finds its introduction with a peer, whichever instance of
+// the peer it is with.
+type pair struct {
+	party party
+	peer  proto.ID
+}
+
+func newRegistry(cfg *ServerConfig) *registry {
+	return &registry{
+		cfg:         cfg,
+		rates:       newBuckets[proto.ID](cfg.introductionRate(), cfg.introductionBurst()),
+		sourceRates: newBuckets[netip.Prefix](idsPerSource*cfg.introductionRate(), idsPerSource*cfg.introductionBurst()),
+		wake:        make(chan struct{}, 1),
+		members:     make(map[proto.ID][]*member),
+		perSource:   make(map[netip.Prefix]int),
+		departures:  make(map[proto.ID][]*departure),
+		waiting:     make(map[proto.ID]map[*meeting]struct{}),
+		between:     make(map[pair]*meeting),
+	}
+}
+
+// unlock releases the lock and sees to it that expire wakes up for what was
+// set while it was held.
+func (r *registry) unlock() {
+	if next, ok := r.timers.next(); ok && (r.armed.IsZero() || next.Before(r.armed)) {
+		r.armed = next
+		select {
+		case r.wake <- struct{}{}:
+		default: // it is about to look anyway
+		}
+	}
+	r.mu.Unlock()
+}
+
+// misplaced is the error for a message that a client may not send now.
+func misplaced(t proto.Type) error {
+	return fmt.Errorf("%w: %s out of place", proto.ErrMalformed, t)
+}
+
+// start begins the grace in which peers come back after a restart of the
+// server. Only the first call has an effect.
+func (r *registry) start(now time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.graceEnds.IsZero() {
+		r.graceEnds = now.Add(r.cfg.restartGrace())
+	}
+}
+
+// join registers a member and tells it so. It returns CodeOK, or why the
+// member was not taken.
+func (r *registry) join(m *member, reg *proto.Register, now time.Time) proto.Code {
+	r.mu.Lock()
+	defer r.unlock()
+	old := r.memberLocked(m.party)
+	if code := r.roomLocked(m, old); code != proto.CodeOK {
+		return code
+	}
+	m.plan, m.policy = reg.PlanVersion, policy{reg.Answers, reg.AnswersFor}
+	r.members[m.id] = append(r.members[m.id], m)
+	r.count++
+	r.perSource[m.source]++
+	m.out.send(&proto.Registered{Observed: m.observed, ProbePorts: r.cfg.ProbePorts})
+	m.out.ping()
+	if old != nil {
+		r.leaveLocked(old, now)
+		old.out.last(&proto.Failure{Code: proto.CodeReplaced})
+	}
+	r.adoptLocked(m, now)
+	return proto.CodeOK
+}
+
+func (r *registry) memberLocked(p party) *member {
+	for _, m := range r.members[p.id] {
+		if m.instance == p.instance {
+			return m
+		}
+	}
+	return nil
+}
+
+// roomLocked says whether m may register, old being what it would replace.
+func (r *registry) roomLocked(m, old *member) proto.Code {
+	switch {
+	case r.closed:
+		return proto.CodeShutdown
+	case old != nil:
+		return proto.CodeOK
+	case r.count >= r.cfg.maxClients(),
+		r.perSource[m.source] >= r.cfg.maxClientsPerAddress(),
+		len(r.members[m.id]) >= r.cfg.maxInstances():
+		return proto.CodeBusy
+	}
+	return proto.CodeOK
+}
+
+// update takes a changed registration of a member. The error wraps
+// ErrMalformed if it is that of another instance.
+func (r *registry) update(m *member, reg *proto.Register, now time.Time) error {
+	if reg.Instance != m.instance {
+		return fmt.Errorf("%w: registration of a second instance", proto.ErrMalformed)
+	}
+	r.mu.Lock()
+	defer r.unlock()
+	if m.gone {
+		return nil
+	}
+	m.plan, m.policy = reg.PlanVersion, policy{reg.Answers, reg.AnswersFor}
+	m.out.send(&proto.Registered{Observed: m.observed, ProbePorts: r.cfg.ProbePorts})
+	r.adoptLocked(m, now)
+	return nil
+}
+
+// leave ends a registration. It does nothing if it has ended already.
+func (r *registry) leave(m *member, now time.Time) {
+	r.mu.Lock()
+	defer r.unlock()
+	r.leaveLocked(m, now)
+}
+
+func (r *registry) leaveLocked(m *member, now time.Time) {
+	if m.gone {
+		return
+	}
+	m.gone = true
+	remove(r.members, m.id, m)
+	r.count--
+	if r.perSource[m.source]--; r.perSource[m.source] == 0 {
+		delete(r.perSource, m.source)
+	}
+	if grace := r.cfg.restartGrace(); grace > 0 && !r.closed {
+		id, d := m.id, &departure{policy: m.policy, until: now.Add(grace)}
+		r.departures[id] = append(r.departures[id], d)
+		r.timers.set(d.until, func(time.Time) { remove(r.departures, id, d) })
+	}
+	r.partLocked(m, now)
+}
+
+// remove takes v out of the list of id, which must hold it.
+func remove[T comparable](lists map[proto.ID][]T, id proto.ID, v T) {
+	list := lists[id]
+	i := slices.Index(list, v)
+	if list = slices.Delete(list, i, i+1); len(list) == 0 {
+		delete(lists, id)
+		return
+	}
+	lists[id] = list
+}
+
+// answeringLocked returns the registration of a peer to which an introduction
+// from the given ID is offered: the first that answers it by name, or else the
+// latest that answers at all; nil if there is none.
+func (r *registry) answeringLocked(peer, from proto.ID) (latest *member) {
+	for _, m := range r.members[peer] {
+		if m.names(from) {
+			return m
+		}
+		if m.answers {
+			latest = m
+		}
+	}
+	return latest
+}
+
+// patienceLocked returns until when an introduction from the given ID waits for
+// a peer that does not answer now. It is not after now if there is no reason
+// to expect the peer.
+func (r *registry) patienceLocked(peer, from proto.ID) time.Time {
+	until := r.graceEnds
+	for _, d := range r.departures[peer] {
+		if d.until.After(until) && (d.answers || d.names(from)) {
+			until = d.until
+		}
+	}
+	return until
+}
+
+// measured takes a round trip of m into account.
+func (r *registry) measured(m *member, d time.Duration, now time.Time) {
+	r.mu.Lock()
+	defer r.unlock()
+	first := m.rtt.count == 0
+	m.rtt.add(d)
+	if first {
+		r.firstPongLocked(m, now)
+	}
+}
+
+// expire fires timers until done is closed.
+func (r *registry) expire(done <-chan struct{}) {
+	t := time.NewTimer(0)
+	defer t.Stop()
+	for {
+		select {
+		case <-done:
+			return
+		case <-r.wake:
+		case <-t.C:
+		}
+		if due, ok := r.runTimers(time.Now()); ok {
+			t.Reset(time.Until(due))
+		}
+	}
+}
+
+func (r *registry) runTimers(now time.Time) (next time.Time, ok bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.timers.run(now)
+	next, ok = r.timers.next()
+	r.armed = next
+	return next, ok
+}
+
+// farewell ends all registrations, telling the clients why. Nobody can
+// register from then on.
+func (r *registry) farewell(now time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.closed = true
+	for _, of := range r.members {
+		for _, m := range slices.Clone(of) {
+			r.leaveLocked(m, now)
+			m.out.last(&proto.Failure{Code: proto.CodeShutdown})
+		}
+	}
+}
