@@ -72,7 +72,6 @@ func echoReply(p *packet) {
 	src, dst := p.src, p.dst
 	p.setSource(dst)
 	p.setDestination(src)
-	old := binary.BigEndian.Uint16(p.l4)
 	p.l4[0] = icmpEchoReply
-	replaceSum(p.l4[2:], old, binary.BigEndian.Uint16(p.l4))
+	p.finishICMP()
 }

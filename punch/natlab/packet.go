@@ -176,6 +176,13 @@ func (p *packet) echo() bool {
 func (p *packet) echoID() uint16 { return binary.BigEndian.Uint16(p.l4[4:]) }
 
 func (p *packet) setEchoID(id uint16) {
-	replaceSum(p.l4[2:], p.echoID(), id)
 	binary.BigEndian.PutUint16(p.l4[4:], id)
+	p.finishICMP()
+}
+
+// finishICMP computes the ICMP checksum anew. An update would do for most packets, but one whose words have all become zero
+// needs the other zero of one's complement.
+func (p *packet) finishICMP() {
+	p.l4[2], p.l4[3] = 0, 0
+	binary.BigEndian.PutUint16(p.l4[2:], ^fold(sum16(0, p.l4)))
 }

@@ -1,0 +1,117 @@
+package natlab
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"strconv"
+	"sync"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// Cmd is an [exec.Cmd] whose process runs inside a host. It is killed when the lab is closed, and when this process dies.
+type Cmd struct {
+	*exec.Cmd
+	host *Host
+	wait func() error
+}
+
+// Command prepares a process inside the host. It is killed when ctx ends before it does.
+func (h *Host) Command(ctx context.Context, name string, arg ...string) *Cmd {
+	c := &Cmd{Cmd: exec.CommandContext(ctx, name, arg...), host: h}
+	c.wait = sync.OnceValue(func() error {
+		err := c.Cmd.Wait()
+		release(h, &h.commands, c)
+		return err
+	})
+	return c
+}
+
+// Start is [exec.Cmd.Start] inside the host.
+func (c *Cmd) Start() error {
+	if c.SysProcAttr == nil {
+		c.SysProcAttr = &syscall.SysProcAttr{}
+	}
+	c.SysProcAttr.Pdeathsig = syscall.SIGKILL
+	if err := c.host.ns.run(c.Cmd.Start); err != nil {
+		return err
+	}
+	if err := adopt(c.host, &c.host.commands, c); err != nil {
+		c.Process.Kill()
+		c.wait()
+		return err
+	}
+	return nil
+}
+
+// Wait is [exec.Cmd.Wait], but may be called more than once and by several goroutines.
+func (c *Cmd) Wait() error {
+	if c.Process == nil {
+		return c.Cmd.Wait()
+	}
+	return c.wait()
+}
+
+// Run is [exec.Cmd.Run] inside the host.
+func (c *Cmd) Run() error {
+	if err := c.Start(); err != nil {
+		return err
+	}
+	return c.Wait()
+}
+
+// Output is [exec.Cmd.Output] inside the host.
+func (c *Cmd) Output() ([]byte, error) {
+	if c.Stdout != nil {
+		return nil, errUsed
+	}
+	var stdout, stderr bytes.Buffer
+	c.Stdout = &stdout
+	quiet := c.Stderr == nil
+	if quiet {
+		c.Stderr = &stderr
+	}
+	err := c.Run()
+	var exit *exec.ExitError
+	if quiet && errors.As(err, &exit) {
+		exit.Stderr = stderr.Bytes()
+	}
+	return stdout.Bytes(), err
+}
+
+// CombinedOutput is [exec.Cmd.CombinedOutput] inside the host.
+func (c *Cmd) CombinedOutput() ([]byte, error) {
+	if c.Stdout != nil || c.Stderr != nil {
+		return nil, errUsed
+	}
+	var b bytes.Buffer
+	c.Stdout, c.Stderr = &b, &b
+	err := c.Run()
+	return b.Bytes(), err
+}
+
+// killAll kills the processes that are left in a namespace, such as children of our children. This process is never among
+// them: its main thread stays out of namespaces (see onThread).
+func killAll(n *namespace) {
+	self, err := os.Stat("/proc/self/fd/" + strconv.Itoa(int(n.file.Fd())))
+	if err != nil {
+		return
+	}
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		return
+	}
+	for _, e := range entries {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil || pid == os.Getpid() {
+			continue
+		}
+		if ns, err := os.Stat("/proc/" + e.Name() + "/ns/net"); err == nil && os.SameFile(ns, self) {
+			unix.Kill(pid, unix.SIGKILL)
+		}
+	}
+}

@@ -1,0 +1,78 @@
+package natlab
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"net/netip"
+	"time"
+)
+
+// Config describes a lab. The zero value is three public hosts without delay.
+type Config struct {
+	// A and B are the NATs in front of the two hosts.
+	A, B Profile
+	// RTT is the round trip between host A and host B. The server sits in the middle: its round trip to each is RTT/2.
+	RTT time.Duration
+	// Jitter delays each packet between A and B by up to that much more, uniformly, half of it on each of the two links.
+	// Packets that go the same way stay in order.
+	Jitter time.Duration
+	// Loss is the probability that a packet between A and B is lost, one way. Links with loss carry no super-packets, so it
+	// is the probability for a segment.
+	Loss float64
+	// Seed makes loss, jitter and random ports of userspace NATs repeat, as far as the order of packets does.
+	Seed uint64
+	// SameNAT puts both hosts on one LAN behind the NAT A; B is ignored. RTT/2 is then the round trip from each to the server.
+	SameNAT bool
+	// QuietHops makes the fabric drop packets whose TTL ends there, without an ICMP time exceeded. The way from a host goes
+	// through its NAT (hop 1), the fabric (2) and the other NAT (3).
+	QuietHops bool
+}
+
+func (c *Config) check() error {
+	switch {
+	case c.RTT < 0 || c.Jitter < 0:
+		return fmt.Errorf("natlab: RTT %v or jitter %v is negative", c.RTT, c.Jitter)
+	case !(c.Loss >= 0 && c.Loss < 1):
+		return fmt.Errorf("natlab: loss %v is not in [0, 1)", c.Loss)
+	case c.SameNAT && !c.A.Kernel && c.A.NAT == nil:
+		return errors.New("natlab: two hosts can't share a NAT that is none")
+	}
+	return nil
+}
+
+// linkLoss is the loss of one link such that two in a row lose what Config says.
+func (c *Config) linkLoss() float64 { return 1 - math.Sqrt(1-c.Loss) }
+
+// The addresses: a documentation network (RFC 5737) for each site, private ones behind the NATs.
+var (
+	siteA      = addresses{outside: addr("198.51.100.1"), hop: addr("198.51.100.254"), lan: prefix("192.168.1.1/24"), first: 10}
+	siteB      = addresses{outside: addr("192.0.2.1"), hop: addr("192.0.2.254"), lan: prefix("10.0.2.1/24"), first: 10}
+	siteServer = addresses{outside: addr("203.0.113.10"), alternate: addr("203.0.113.20"), hop: addr("203.0.113.254")}
+)
+
+func addr(s string) netip.Addr     { return netip.MustParseAddr(s) }
+func prefix(s string) netip.Prefix { return netip.MustParsePrefix(s) }
+
+// addresses of a site.
+type addresses struct {
+	outside   netip.Addr   // of the NAT, or of the host without one
+	alternate netip.Addr   // a second one, or none
+	hop       netip.Addr   // the router on the Internet's side
+	lan       netip.Prefix // the NAT's inside address and the network's length
+	first     byte         // last byte of the first host's address
+}
+
+func (a *addresses) public() []netip.Addr {
+	if a.alternate.IsValid() {
+		return []netip.Addr{a.outside, a.alternate}
+	}
+	return []netip.Addr{a.outside}
+}
+
+// host is the i-th address of the LAN.
+func (a *addresses) host(i int) netip.Addr {
+	b := a.lan.Addr().As4()
+	b[3] = a.first + byte(i)
+	return netip.AddrFrom4(b)
+}

@@ -1,0 +1,133 @@
+package natlab
+
+import (
+	"math/rand/v2"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+)
+
+// fabric is the Internet: it forwards frames between links by their destination, as one router hop.
+type fabric struct {
+	routes map[netip.Addr]*link // fixed before the first frame
+	queue  *queue
+	quiet  bool
+
+	mu   sync.Mutex
+	taps []*tap
+}
+
+type tap struct{ see func(Packet) }
+
+// link is a site's access line. Its properties hold for each direction.
+type link struct {
+	name    string
+	addrs   addresses
+	delay   time.Duration
+	jitter  time.Duration
+	loss    float64
+	deliver func(frame)
+
+	mu   sync.Mutex
+	rng  *rand.Rand
+	last map[*link]time.Time // when the last frame to that link is due: frames don't overtake each other
+}
+
+// attach adds a link for a site's public addresses.
+func (fb *fabric) attach(l *link) {
+	l.last = map[*link]time.Time{}
+	for _, a := range l.addrs.public() {
+		fb.routes[a] = l
+	}
+}
+
+// forward takes a frame that leaves a site.
+func (fb *fabric) forward(from *link, f frame) {
+	now := time.Now()
+	p, ok := parse(f)
+	if !ok {
+		return
+	}
+	fb.show(now, from, Sent, &p)
+	to := fb.routes[p.dst.Addr()]
+	// A provider drops sources that are not its customer's (BCP 38), like what conntrack lets out untranslated.
+	if to == nil || !slices.Contains(from.addrs.public(), p.src.Addr()) {
+		fb.show(now, from, Dropped, &p)
+		return
+	}
+	if !p.hop() {
+		fb.expire(now, from, &p)
+		return
+	}
+	fb.carry(now, from, to, &p)
+}
+
+// expire drops a packet whose hops are used up, and says so to its source.
+func (fb *fabric) expire(now time.Time, from *link, p *packet) {
+	fb.show(now, from, Dropped, p)
+	if f := icmpError(p, from.addrs.hop, icmpTimeExceeded, 0); f != nil && !fb.quiet {
+		fb.queue.push(now.Add(2*from.delay), f, func(f frame) { fb.arrive(from, f) })
+	}
+}
+
+// carry takes a packet over both links, at once where they have no delay.
+func (fb *fabric) carry(now time.Time, from, to *link, p *packet) {
+	if from.delay+to.delay+from.jitter+to.jitter == 0 && from.loss+to.loss == 0 {
+		fb.arrive(to, p.frame)
+		return
+	}
+	from.mu.Lock()
+	defer from.mu.Unlock()
+	if from.rng.Float64() >= (1-from.loss)*(1-to.loss) {
+		fb.show(now, from, Dropped, p)
+		return
+	}
+	delay := from.delay + to.delay + from.uniform(from.jitter) + from.uniform(to.jitter)
+	due := now.Add(delay)
+	if last := from.last[to]; due.Before(last) {
+		due = last
+	}
+	from.last[to] = due
+	fb.queue.push(due, p.frame, func(f frame) { fb.arrive(to, f) })
+}
+
+func (l *link) uniform(d time.Duration) time.Duration {
+	if d <= 0 {
+		return 0
+	}
+	return time.Duration(l.rng.Int64N(int64(d)))
+}
+
+func (fb *fabric) arrive(to *link, f frame) {
+	if p, ok := parse(f); ok {
+		fb.show(time.Now(), to, Delivered, &p)
+		to.deliver(f)
+	}
+}
+
+// show lets the taps see a packet.
+func (fb *fabric) show(now time.Time, at *link, e Event, p *packet) {
+	fb.mu.Lock()
+	taps := fb.taps
+	fb.mu.Unlock()
+	if len(taps) == 0 {
+		return
+	}
+	o := observe(now, at.name, e, p)
+	for _, t := range taps {
+		t.see(o)
+	}
+}
+
+func (fb *fabric) tap(see func(Packet)) (remove func()) {
+	t := &tap{see}
+	fb.mu.Lock()
+	defer fb.mu.Unlock()
+	fb.taps = append(slices.Clone(fb.taps), t)
+	return func() {
+		fb.mu.Lock()
+		defer fb.mu.Unlock()
+		fb.taps = slices.DeleteFunc(slices.Clone(fb.taps), func(o *tap) bool { return o == t })
+	}
+}

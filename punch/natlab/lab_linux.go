@@ -1,0 +1,135 @@
+package natlab
+
+import (
+	"cmp"
+	"math/rand/v2"
+	"net/netip"
+	"sync"
+)
+
+// Lab is a server, two hosts, their NATs and what is between them. Its methods are safe for concurrent use.
+type Lab struct {
+	// Server is a public host with two addresses. A and B are the peers.
+	Server, A, B *Host
+
+	cfg    Config
+	fabric *fabric
+	sites  []*site
+	once   sync.Once
+}
+
+// New makes a lab. The caller closes it.
+func New(cfg Config) (*Lab, error) {
+	if err := cfg.check(); err != nil {
+		return nil, err
+	}
+	q, err := newQueue()
+	if err != nil {
+		return nil, err
+	}
+	l := &Lab{cfg: cfg, fabric: &fabric{routes: map[netip.Addr]*link{}, queue: q, quiet: cfg.QuietHops}}
+	if err := l.build(); err != nil {
+		l.Close()
+		return nil, err
+	}
+	for _, s := range l.sites {
+		s.start()
+	}
+	return l, nil
+}
+
+// build makes the sites, side by side because most of the time goes into waiting for the kernel.
+func (l *Lab) build() error {
+	atA := 1
+	if l.cfg.SameNAT {
+		atA = 2
+	}
+	l.sites = []*site{
+		l.newSite("server", siteServer, Profile{}, 1),
+		l.newSite("A", siteA, l.cfg.A, atA),
+	}
+	if !l.cfg.SameNAT {
+		l.sites = append(l.sites, l.newSite("B", siteB, l.cfg.B, 1))
+	}
+	errs := make([]error, len(l.sites))
+	var wg sync.WaitGroup
+	for i, s := range l.sites {
+		wg.Go(func() { errs[i] = s.build() })
+	}
+	wg.Wait()
+	if err := cmp.Or(errs...); err != nil {
+		return err
+	}
+	l.Server, l.A = l.sites[0].hosts[0], l.sites[1].hosts[0]
+	if l.cfg.SameNAT {
+		l.B = l.sites[1].hosts[1]
+	} else {
+		l.B = l.sites[2].hosts[0]
+	}
+	l.B.name = "B"
+	return nil
+}
+
+// newSite prepares a site and its link. The server's link is perfect.
+func (l *Lab) newSite(name string, addrs addresses, p Profile, hosts int) *site {
+	rng := rand.New(rand.NewPCG(l.cfg.Seed, uint64(name[0])))
+	ln := &link{name: name, addrs: addrs, rng: rng}
+	if name != "server" {
+		ln.delay, ln.jitter, ln.loss = l.cfg.RTT/4, l.cfg.Jitter/2, l.cfg.linkLoss()
+	}
+	if p.NAT != nil {
+		ln.delay, ln.jitter = ln.delay+p.NAT.Delay, ln.jitter+p.NAT.Jitter
+		ln.loss = 1 - (1-ln.loss)*(1-p.NAT.Loss)
+	}
+	l.fabric.attach(ln)
+	s := &site{name: name, profile: p, addrs: addrs, fabric: l.fabric, link: ln, size: hosts, offload: l.lossless()}
+	s.seed = rand.New(rand.NewPCG(l.cfg.Seed, uint64(name[0])<<8))
+	return s
+}
+
+// lossless reports whether super-packets may be used: a lost one would be many segments.
+func (l *Lab) lossless() bool {
+	for _, p := range []Profile{l.cfg.A, l.cfg.B} {
+		if p.NAT != nil && p.NAT.Loss > 0 {
+			return false
+		}
+	}
+	return l.cfg.Loss == 0
+}
+
+// Close kills the processes that still run in the lab, aborts its connections, removes all namespaces and devices, and waits
+// for all goroutines of the lab. Sockets made in this process are still the caller's to close: a namespace ends with the last.
+func (l *Lab) Close() error {
+	l.once.Do(l.close)
+	return nil
+}
+
+func (l *Lab) close() {
+	l.everywhere(func(s *site) {
+		for _, h := range s.hosts {
+			h.close()
+		}
+	})
+	l.everywhere((*site).close)
+	l.fabric.queue.close()
+	l.everywhere((*site).leave)
+}
+
+// Tap shows every packet at the public side of the sites to see, until remove is called: when it leaves a site after its NAT,
+// when it arrives before the NAT, and when it is dropped between. see is called from several goroutines at once, sometimes with
+// a lock of the lab held: it must return quickly and use neither the lab nor a socket in it. A call may still be under way when
+// remove returns.
+func (l *Lab) Tap(see func(Packet)) (remove func()) { return l.fabric.tap(see) }
+
+// Cut black-holes a host's own cable, or restores it: packets vanish in both directions and nobody is told. The NAT keeps its
+// state and keeps answering.
+func (l *Lab) Cut(h *Host, cut bool) error { return h.cut(cut) }
+
+// everywhere calls f for all sites at once and waits.
+func (l *Lab) everywhere(f func(*site)) {
+	var wg sync.WaitGroup
+	for _, s := range l.sites {
+		wg.Go(func() { f(s) })
+	}
+	wg.Wait()
+}

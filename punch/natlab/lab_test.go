@@ -1,0 +1,170 @@
+//go:build linux
+
+package natlab
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+func TestMain(m *testing.M) { Main(m) }
+
+func newLab(t testing.TB, cfg Config) *Lab {
+	t.Helper()
+	lab, err := New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { lab.Close() })
+	return lab
+}
+
+func profile(t testing.TB, name string) Profile {
+	t.Helper()
+	p, err := ProfileByName(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// connect dials from one host to a listener of another and returns both ends.
+func connect(t testing.TB, from, to *Host) (dialed, accepted net.Conn) {
+	t.Helper()
+	l, err := to.Listen(netip.AddrPortFrom(to.Addr(), 0).String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	if dialed, err = from.Dial(ctx, l.Addr().String()); err != nil {
+		t.Fatal(err)
+	}
+	if accepted, err = l.Accept(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { dialed.Close(); accepted.Close() })
+	return dialed, accepted
+}
+
+// dialTime is the median time of a connect.
+func waitFor(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(5 * time.Second); !ok(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("waited in vain for", what)
+		}
+	}
+}
+
+// TestTransfer sends bulk data through each kind of NAT, with and without super-packets.
+// TestHairpin connects two hosts behind one NAT by way of its outside address.
+// dialTTL sends SYNs with a TTL from A towards B's NAT.
+func TestConcurrentLabs(t *testing.T) {
+	Require(t)
+	var wg sync.WaitGroup
+	start := time.Now()
+	for i := range 8 {
+		wg.Go(func() {
+			lab, err := New(Config{A: Profiles()[1+i%5], B: Profiles()[6+i%5]})
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer lab.Close()
+			if d := time.Since(start); d > 2*time.Second {
+				t.Errorf("lab %d took %v to make", i, d)
+			}
+			ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+			defer cancel()
+			l, err := lab.Server.Listen("203.0.113.10:80")
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer l.Close()
+			for _, h := range []*Host{lab.A, lab.B} {
+				c, err := h.Dial(ctx, "203.0.113.10:80")
+				if err != nil {
+					t.Error(err)
+					continue
+				}
+				c.Close()
+			}
+		})
+	}
+	wg.Wait()
+	t.Log("8 labs made, used and closed in", time.Since(start))
+}
+
+func TestDo(t *testing.T) {
+	Require(t)
+	lab := newLab(t, Config{})
+	want := errors.New("mine")
+	if err := lab.A.Do(func() error { return want }); err != want {
+		t.Error(err)
+	}
+	if err := lab.A.Do(func() error { runtime.Goexit(); return nil }); err == nil {
+		t.Error("no error from a function that left its goroutine")
+	}
+}
+
+func TestConfigOutOfRange(t *testing.T) {
+	for _, cfg := range []Config{{Loss: 1}, {Loss: -0.1}, {RTT: -1}, {Jitter: -1}} {
+		if lab, err := New(cfg); err == nil {
+			lab.Close()
+			t.Errorf("%+v: no error", cfg)
+		}
+	}
+}
+
+func TestString(t *testing.T) {
+	Require(t)
+	lab := newLab(t, Config{A: profile(t, "openwrt"), B: profile(t, "user-sym-seq"), RTT: 36 * time.Millisecond, Loss: 0.01})
+	for _, want := range []string{"203.0.113.10", "openwrt", "user-sym-seq", "192.168.1.10", "10.0.2.10", "9ms"} {
+		if s := lab.String(); !strings.Contains(s, want) {
+			t.Errorf("%s misses %s", s, want)
+		}
+	}
+}
+
+// TestNoLeak makes and uses labs and looks for what is left of them.
+// namespaces counts the network namespaces that the threads of this process are in.
+
+// TestReadyAtOnce guards against a lab that loses its first packets: the kernel activates devices some time after they came up.
+func TestReadyAtOnce(t *testing.T) {
+	Require(t)
+	for i := range 24 {
+		cfg := Config{A: profile(t, "linux-drop"), B: profile(t, "user-drop"), SameNAT: i%2 == 0}
+		lab := newLab(t, cfg)
+		start := time.Now()
+		connect(t, lab.A, lab.Server)
+		connect(t, lab.B, lab.Server)
+		if d := time.Since(start); d > 500*time.Millisecond {
+			t.Errorf("lab %d: connecting took %v: a SYN was lost", i, d)
+		}
+		lab.Close()
+	}
+}
+
+// TestCloseBeforeStart covers what New does when something fails half-way.
+func TestCloseBeforeStart(t *testing.T) {
+	Require(t)
+	q, err := newQueue()
+	if err != nil {
+		t.Fatal(err)
+	}
+	lab := &Lab{cfg: Config{A: profile(t, "linux-drop"), B: profile(t, "user-drop")}, fabric: &fabric{routes: map[netip.Addr]*link{}, queue: q}}
+	if err := lab.build(); err != nil {
+		t.Fatal(err)
+	}
+	lab.Close()
+}

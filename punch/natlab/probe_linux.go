@@ -1,0 +1,259 @@
+package natlab
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+)
+
+// patience is how long Probe waits for an answer beyond the round trip before it calls the other side silent.
+const patience = 350 * time.Millisecond
+
+// patienceToConnect is for connections that come about unless the machine is very busy.
+const patienceToConnect = 10 * time.Second
+
+// samples is the number of mappings from which the allocation is inferred.
+const samples = 6
+
+// burst is the number of SYNs sent at once to find a limit of answers.
+const burst = 80
+
+// Probe measures the NAT of a host from outside, with sockets on the host and on the server's two addresses. It never looks at
+// the profile. A tap tells it the outside endpoint of a SYN that the server leaves unanswered. It takes about two seconds.
+func Probe(lab *Lab, h *Host) (Behaviour, error) {
+	p := &prober{lab: lab, host: h, wait: lab.cfg.RTT + lab.cfg.Jitter + patience}
+	defer p.close()
+	if err := p.run(); err != nil {
+		return Behaviour{}, fmt.Errorf("natlab: probe host %s: %w", h.name, err)
+	}
+	return p.found, nil
+}
+
+type prober struct {
+	lab     *Lab
+	host    *Host
+	wait    time.Duration
+	found   Behaviour
+	sockets []*socket
+}
+
+func (p *prober) run() error {
+	for _, step := range []func() error{p.mapping, p.allocation, p.filtering, p.unsolicited, p.limit, p.crossing, p.hairpin} {
+		if err := step(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// mapping looks from one inside port at three endpoints, and at one of them twice.
+func (p *prober) mapping() error {
+	var seen [4]netip.AddrPort
+	var listeners [3]*socket
+	var port uint16
+	for i, a := range []netip.Addr{p.lab.Server.addr, p.lab.Server.addr, p.lab.Server.alternate} {
+		l, err := p.listen(a)
+		if err != nil {
+			return err
+		}
+		listeners[i] = l
+	}
+	for i, l := range []*socket{listeners[0], listeners[1], listeners[2], listeners[0]} {
+		if i == 3 {
+			p.sockets[3].close() // the first connection
+		}
+		s, from, err := p.meet(port, l)
+		if err != nil {
+			return err
+		}
+		port, seen[i] = s.local().Port(), from
+	}
+	p.found.Translated = seen[0] != p.inner(port)
+	p.found.Mapping = mappingOf(seen)
+	return nil
+}
+
+// mappingOf tells the mapping by the endpoints that were seen at address 1, at another port of it, at address 2, and in a
+// second connection at the first.
+func mappingOf(seen [4]netip.AddrPort) Mapping {
+	switch {
+	case seen[0] != seen[3]:
+		return PerConnection
+	case seen[0] == seen[1] && seen[1] == seen[2]:
+		return EIM
+	case seen[0] == seen[1]:
+		return ADM
+	}
+	return APDM
+}
+
+// allocation makes mappings one after the other.
+func (p *prober) allocation() error {
+	l, err := p.listen(p.lab.Server.addr)
+	if err != nil {
+		return err
+	}
+	var inside, outside []uint16
+	for range samples {
+		s, from, err := p.meet(0, l)
+		if err != nil {
+			return err
+		}
+		inside, outside = append(inside, s.local().Port()), append(outside, from.Port())
+	}
+	if p.found.Translated {
+		p.found.Allocation = kindOf(inside, outside)
+	}
+	return nil
+}
+
+// filtering dials a mapping with a connection to one endpoint, behind which the host listens, from two others.
+func (p *prober) filtering() error {
+	l, err := p.listen(p.lab.Server.addr)
+	if err != nil {
+		return err
+	}
+	s, outside, err := p.meet(0, l)
+	if err != nil {
+		return err
+	}
+	open, err := p.open(p.host, s.local())
+	if err != nil {
+		return err
+	}
+	if err := open.listen(8); err != nil {
+		return err
+	}
+	stranger, err := p.start(netip.AddrPortFrom(p.lab.Server.alternate, 0), outside)
+	if err != nil {
+		return err
+	}
+	neighbour, err := p.start(netip.AddrPortFrom(p.lab.Server.addr, 0), outside)
+	if err != nil {
+		return err
+	}
+	p.found.Filtering, err = p.filterOf(stranger, neighbour)
+	return err
+}
+
+// filterOf tells the filter by who got through: another address, or another port of the same one.
+func (p *prober) filterOf(stranger, neighbour *socket) (Filtering, error) {
+	far, err := stranger.outcome(p.wait)
+	if err != nil || far == Accepted {
+		return EIF, err
+	}
+	// Both have waited at the same time.
+	near, err := neighbour.outcome(time.Millisecond)
+	if err != nil || near == Accepted {
+		return ADF, err
+	}
+	return APDF, nil
+}
+
+// stranger is an outside endpoint that nothing uses.
+func (p *prober) stranger() netip.AddrPort { return netip.AddrPortFrom(p.host.public, 7) }
+
+func (p *prober) unsolicited() (err error) {
+	p.found.Unsolicited, err = p.dial(netip.AddrPortFrom(p.lab.Server.alternate, 0), p.stranger())
+	return err
+}
+
+// limit repeats unsolicited many times at once.
+func (p *prober) limit() error {
+	if p.found.Unsolicited == Silent {
+		return nil
+	}
+	var dials []*socket
+	for range burst {
+		s, err := p.open(p.lab.Server, netip.AddrPortFrom(p.lab.Server.alternate, 0))
+		if err != nil {
+			return err
+		}
+		if err := s.connect(p.stranger()); err != nil {
+			return err
+		}
+		dials = append(dials, s)
+	}
+	deadline := time.Now().Add(p.wait)
+	for _, s := range dials {
+		a, err := s.outcome(time.Until(deadline))
+		if err != nil {
+			return err
+		}
+		p.found.Limited = p.found.Limited || a == Silent
+	}
+	return nil
+}
+
+// crossing has the host send a SYN to an endpoint of the server that stays silent, and then that endpoint send one. The server
+// keeps silent by a listener whose queue is full.
+func (p *prober) crossing() error {
+	mute, err := p.mute()
+	if err != nil {
+		return err
+	}
+	silent := mute.local()
+	outside := make(chan netip.AddrPort, 8)
+	defer p.lab.Tap(func(k Packet) {
+		if k.Event == Delivered && k.Dst == silent && k.Flags.opens() {
+			select {
+			case outside <- k.Src:
+			default:
+			}
+		}
+	})()
+	s, err := p.open(p.host, p.inner(0))
+	if err != nil {
+		return err
+	}
+	if err := s.connect(silent); err != nil {
+		return err
+	}
+	select {
+	case to := <-outside:
+		p.found.InboundAfterOutbound, err = p.dial(silent, to)
+		return err
+	case <-time.After(patienceToConnect):
+		return errors.New("no SYN reached the server")
+	}
+}
+
+// hairpin makes two mappings and has both sockets dial each other's outside endpoint.
+func (p *prober) hairpin() error {
+	l, err := p.listen(p.lab.Server.addr)
+	if err != nil {
+		return err
+	}
+	one, oneOut, err := p.meet(0, l)
+	if err != nil {
+		return err
+	}
+	two, twoOut, err := p.meet(0, l)
+	if err != nil {
+		return err
+	}
+	var dials [2]*socket
+	for i, d := range []struct {
+		from *socket
+		to   netip.AddrPort
+	}{{one, twoOut}, {two, oneOut}} {
+		if dials[i], err = p.open(p.host, d.from.local()); err != nil {
+			return err
+		}
+		// The one that is dialled first needs somebody to answer it until the other dials, too.
+		if err := p.listenBeside(dials[i]); err != nil {
+			return err
+		}
+		if err := dials[i].connect(d.to); err != nil {
+			return err
+		}
+	}
+	p.found.Hairpin, err = dials[0].outcome(p.wait)
+	if err != nil || p.found.Hairpin == Accepted {
+		return err
+	}
+	second, err := dials[1].outcome(p.wait)
+	p.found.Hairpin = max(p.found.Hairpin, second)
+	return err
+}

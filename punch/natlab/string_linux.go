@@ -1,0 +1,57 @@
+package natlab
+
+import (
+	"fmt"
+	"strings"
+)
+
+// String draws the lab with its addresses, delays and profiles.
+func (l *Lab) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "server %v, %v ──TUN── fabric\n", l.Server.addr, l.Server.alternate)
+	for _, s := range l.sites[1:] {
+		s.draw(&b, s == l.sites[len(l.sites)-1])
+	}
+	return b.String()
+}
+
+// draw hangs a site under the fabric.
+func (s *site) draw(b *strings.Builder, last bool) {
+	indent, branch := strings.Repeat(" ", 44), "├──"
+	if last {
+		branch = "└──"
+	}
+	fmt.Fprintf(b, "%s%s %s", indent, branch, s.describeLink())
+	fmt.Fprintf(b, "\n%s%s      %s\n", indent, bar(last), s.describeNAT())
+	for _, h := range s.hosts {
+		fmt.Fprintf(b, "%s%s      host %s %v\n", indent, bar(last), h.name, h.addr)
+	}
+}
+
+func bar(last bool) string {
+	if last {
+		return " "
+	}
+	return "│"
+}
+
+func (s *site) describeLink() string {
+	d := fmt.Sprintf("%v one way", s.link.delay)
+	if s.link.jitter > 0 {
+		d += fmt.Sprintf(", jitter %v", s.link.jitter)
+	}
+	if s.link.loss > 0 {
+		d += fmt.Sprintf(", loss %.2g %%", 100*s.link.loss)
+	}
+	return d
+}
+
+func (s *site) describeNAT() string {
+	switch {
+	case s.profile.Kernel:
+		return fmt.Sprintf("NAT %s (kernel) %v, LAN %v", s.profile.Name, s.addrs.outside, s.addrs.lan)
+	case s.profile.NAT != nil:
+		return fmt.Sprintf("NAT %s (userspace) %v, LAN %v", s.profile.Name, s.addrs.outside, s.addrs.lan)
+	}
+	return "no NAT"
+}
