@@ -138,14 +138,14 @@ func (p *Port) Listeners() []net.Listener { return p.listeners }
 // Dial connects to an address from the port. If ctx ends first, the socket is
 // closed with SO_LINGER 0: in SYN_SENT nothing is sent and the 4-tuple is free
 // at once. IsRefused, IsTupleInUse and IsNoAnswer judge the error.
-func (p *Port) Dial(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
-	local := net.TCPAddr{IP: net.IPv4zero, Port: int(p.number)}
-	if to.Addr().Is6() {
-		local.IP = net.IPv6zero
-	}
-	d := net.Dialer{LocalAddr: &local, Control: control(dialOptions), KeepAlive: -1}
-	d.SetMultipathTCP(false)
-	conn, err := d.DialContext(ctx, "tcp", to.String())
+//
+// A ttl above 0 makes it a quiet dial, where CanDialQuietly: the SYN is sent
+// with that TTL, so that it opens this side's NATs and dies before the other
+// side's, and the ICMP errors that this may cause do not end the dial. The
+// socket then waits for the peer's SYN. The kernel repeats the SYN after a
+// second, with the normal TTL.
+func (p *Port) Dial(ctx context.Context, to netip.AddrPort, ttl int) (net.Conn, error) {
+	conn, err := p.dial(ctx, to, ttl)
 	if err != nil {
 		return nil, err
 	}
