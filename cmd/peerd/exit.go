@@ -1,0 +1,216 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/peerd/peerd/peer"
+	"github.com/peerd/peerd/proto"
+	"github.com/peerd/peerd/proto/identity"
+)
+
+// Exit codes; scripts rely on them.
+const (
+	exitOther         = 1
+	exitUsage         = 2
+	exitServer        = 4
+	exitOffline       = 5
+	exitMismatch      = 6
+	exitNotAuthorised = 7
+	exitNoDirect      = 8
+	exitRefused       = 9
+	exitTimeout       = 124
+	exitInterrupted   = 130
+	exitBrokenPipe    = 141 // 128 + SIGPIPE, what a shell makes of it
+	exitTerminated    = 143 // 128 + SIGTERM
+)
+
+// subject is whom a command deals with, as far as it has come; error lines name
+// them.
+type subject struct {
+	server string // host:port
+	self   proto.ID
+	peer   proto.ID
+}
+
+// usageError says what is wrong with a command line.
+type usageError struct {
+	cmd  *cobra.Command
+	text string
+}
+
+// Error names the help to read.
+func (e *usageError) Error() string {
+	return fmt.Sprintf("%s; see %q", e.text, e.cmd.CommandPath()+" --help")
+}
+
+// timeoutError is the cause of a context that --timeout ended.
+type timeoutError struct {
+	limit time.Duration
+	doing string // what took too long
+}
+
+// Error says what took too long.
+func (e *timeoutError) Error() string {
+	return fmt.Sprintf("gave up after %v while %s; check the network there, or allow more time with --timeout", e.limit, e.doing)
+}
+
+// errBrokenPipe means that nobody reads standard output any more.
+var errBrokenPipe = errors.New("nobody reads standard output")
+
+// outputFailed says what an error of writing to standard output means.
+func outputFailed(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case isBrokenPipe(err):
+		return errBrokenPipe
+	}
+	return fmt.Errorf("writing to standard output: %w; check where it goes", withoutPath(err))
+}
+
+// withoutPath strips "write /dev/stdout" from an error.
+func withoutPath(err error) error {
+	var path *os.PathError
+	if errors.As(err, &path) {
+		return path.Err
+	}
+	return err
+}
+
+// interrupted replaces an error by the cause that ended its context, if that
+// is what happened.
+func interrupted(ctx context.Context, err error) error {
+	if err != nil && ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return err
+}
+
+// report prints an error as one line and returns the exit code.
+func (p *program) report(err error) int {
+	p.screen.status("")
+	code, text := p.names.judge(err)
+	if text != "" {
+		fmt.Fprintln(p.screen, "peerd: "+oneLine(text))
+	}
+	return code
+}
+
+// oneLine joins lines, which joined errors have.
+func oneLine(text string) string {
+	return strings.Join(strings.FieldsFunc(text, func(r rune) bool { return r == '\n' || r == '\r' }), "; ")
+}
+
+// judge returns the exit code of an error and the text for it: what failed, for
+// whom, and what to do next. The order matters: an identity mismatch, say, is
+// why a server counts as unreachable.
+func (s subject) judge(err error) (code int, text string) {
+	var (
+		usage    *usageError
+		stopped  *signalError
+		timeout  *timeoutError
+		mismatch *identity.MismatchError
+		refused  *peer.RefusedError
+		dial     *peer.DialError
+	)
+	switch {
+	case err == nil:
+		return 0, ""
+	case errors.As(err, &usage):
+		return exitUsage, usage.Error()
+	case errors.Is(err, errBrokenPipe):
+		return exitBrokenPipe, ""
+	case errors.As(err, &stopped):
+		return stopped.exitCode(), stopped.Error()
+	case errors.As(err, &timeout):
+		return exitTimeout, timeout.Error()
+	case errors.As(err, &mismatch):
+		return exitMismatch, s.mismatch(err, mismatch)
+	case errors.Is(err, peer.ErrNotAuthorised):
+		return exitNotAuthorised, fmt.Sprintf("peer %s does not allow this one; add \"--allow %s\" to \"peerd run\" there", s.peer, s.self)
+	case errors.As(err, &refused):
+		return exitRefused, s.refused(refused)
+	case errors.Is(err, peer.ErrOffline):
+		return exitOffline, fmt.Sprintf("peer %s is unknown or offline; check that \"peerd run\" runs there with the server %s, and that \"peerd id\" there still prints this ID", s.peer, s.server)
+	case errors.Is(err, peer.ErrNoDirect):
+		return exitNoDirect, fmt.Sprintf("no direct connection to peer %s: %v; run again with -v to see every attempt", s.peer, innermost(err))
+	case errors.Is(err, peer.ErrServer):
+		return exitServer, fmt.Sprintf("rendezvous server %s unreachable: %s; check that \"peerd serve\" runs there and that --server names it", s.server, reason(err))
+	case errors.As(err, &dial):
+		return exitOther, fmt.Sprintf("%v; try again, with -v to see every step", err)
+	case errors.Is(err, peer.ErrAborted):
+		return exitOther, fmt.Sprintf("peer %s: %v; what has arrived is incomplete, run again", s.peer, err)
+	}
+	return exitOther, err.Error()
+}
+
+func (e *signalError) exitCode() int {
+	if e.signal == os.Interrupt {
+		return exitInterrupted
+	}
+	return exitTerminated
+}
+
+func (s subject) mismatch(err error, m *identity.MismatchError) string {
+	if errors.Is(err, peer.ErrServer) {
+		return fmt.Sprintf("rendezvous server %s is not the one that --server names: it proved the key %s, not %s; check the URL with who runs the server", s.server, m.Got, m.Want)
+	}
+	return fmt.Sprintf("peer %s: %v; nothing was sent, somebody may be in between", s.peer, m)
+}
+
+func (s subject) refused(r *peer.RefusedError) string {
+	switch r.Code {
+	case proto.CodeNotExposed:
+		return fmt.Sprintf("peer %s does not expose target %q; add it to \"peerd run\" there with --expose", s.peer, r.Target)
+	case proto.CodeDialFailed:
+		return fmt.Sprintf("peer %s cannot reach its target %q: %s; start the service there", s.peer, r.Target, r.Text)
+	}
+	return fmt.Sprintf("peer %s: %v; ask who runs it", s.peer, r)
+}
+
+// reason returns the part of a server's error that says why.
+func reason(err error) string {
+	var (
+		lookup *net.DNSError
+		op     *net.OpError
+	)
+	switch {
+	case errors.As(err, &lookup):
+		return lookup.Error()
+	case errors.Is(err, context.DeadlineExceeded):
+		return "no answer"
+	case errors.As(err, &op):
+		return op.Err.Error()
+	case errors.Is(err, io.EOF):
+		return "it closed the connection"
+	}
+	return innermost(err).Error()
+}
+
+// innermost follows the causes, of several the last one.
+func innermost(err error) error {
+	for {
+		var next error
+		switch e := err.(type) {
+		case interface{ Unwrap() error }:
+			next = e.Unwrap()
+		case interface{ Unwrap() []error }:
+			if list := e.Unwrap(); len(list) > 0 {
+				next = list[len(list)-1]
+			}
+		}
+		if next == nil {
+			return err
+		}
+		err = next
+	}
+}

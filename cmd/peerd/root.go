@@ -1,0 +1,164 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/peerd/peerd/proto"
+)
+
+// program is one run of peerd.
+type program struct {
+	stdin, stdout *os.File
+	screen        *screen // standard error
+
+	server    string // as given; "" means the environment's
+	stateDir  string // as given; "" means the environment's, or the default
+	json      bool
+	logLevel  string
+	logFormat string
+	verbose   bool
+	quiet     bool
+
+	begun bool    // a command's own work has begun; what fails before is a usage error
+	names subject // for the error line
+}
+
+const longHelp = `peerd gives two machines behind NATs one direct, end-to-end encrypted TCP
+connection, and tunnels streams over it.
+
+  vps$   peerd serve                                          # prints peerd://203.0.113.7:7878#KEY
+  home$  peerd run --server peerd://203.0.113.7:7878#KEY --expose 22 --allow TRIP-ID
+  trip$  ssh -o ProxyCommand='peerd nc HOME-ID 22' me@home    # PEERD_SERVER is set
+
+Environment: PEERD_SERVER and PEERD_STATE_DIR stand for the flags --server and
+--state-dir, NO_COLOR turns colours off.
+
+Exit codes: 0 ok, 1 other failure, 2 usage, 4 server unreachable, 5 peer unknown
+or offline, 6 identity mismatch, 7 not authorised, 8 no direct connection,
+9 target refused, 124 timeout, 130 interrupted, 141 nobody reads standard
+output, 143 terminated.`
+
+// run carries out a command line.
+func (p *program) run(ctx context.Context, args []string) error {
+	root := p.rootCommand()
+	if len(args) == 0 {
+		return &usageError{root, "a command is missing"}
+	}
+	root.SetArgs(args)
+	cmd, err := root.ExecuteContextC(ctx)
+	if err == nil || p.begun {
+		return err
+	}
+	text := err.Error()
+	if cmd == root && !strings.HasPrefix(args[0], "-") {
+		if like := root.SuggestionsFor(args[0]); len(like) > 0 {
+			text += fmt.Sprintf(": did you mean %s?", strings.Join(like, " or "))
+		}
+	}
+	return &usageError{cmd, text}
+}
+
+func (p *program) rootCommand() *cobra.Command {
+	root := &cobra.Command{
+		Use:           "peerd",
+		Short:         "Direct TCP connections through NATs",
+		Long:          longHelp,
+		SilenceErrors: true, SilenceUsage: true,
+		DisableSuggestions: true, SuggestionsMinimumDistance: 2,
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return p.checkFlags(cmd) },
+	}
+	root.SetIn(p.stdin)
+	root.SetOut(p.stdout)
+	root.SetErr(p.screen)
+	f := root.PersistentFlags()
+	f.StringVar(&p.server, "server", "", "`URL` of the rendezvous server, as \"peerd serve\" prints it (default $PEERD_SERVER)")
+	f.StringVar(&p.stateDir, "state-dir", "", "`DIR` that holds the private key (default $PEERD_STATE_DIR, $XDG_STATE_HOME/peerd or ~/.local/state/peerd)")
+	f.BoolVar(&p.json, "json", false, "answer in JSON (id, ping, version)")
+	f.StringVar(&p.logLevel, "log-level", "", "log from `LEVEL` on: debug, info, warn or error (default info; nothing for nc, id, version)")
+	f.StringVar(&p.logFormat, "log-format", "text", "log as `FORMAT` text or json")
+	f.BoolVarP(&p.verbose, "verbose", "v", false, "log everything; shows each step of a connection")
+	f.BoolVarP(&p.quiet, "quiet", "q", false, "log nothing")
+	root.AddCommand(p.serveCommand(), p.runCommand(), p.ncCommand(), p.pingCommand(), p.idCommand(), p.versionCommand())
+	root.InitDefaultHelpCmd()
+	for _, cmd := range root.Commands() {
+		if cmd.Name() == "help" {
+			cmd.Args = knownCommand
+		} else {
+			cmd.ValidArgsFunction = cobra.NoFileCompletions
+		}
+	}
+	return root
+}
+
+// knownCommand makes help for a command that does not exist an error.
+func knownCommand(cmd *cobra.Command, args []string) error {
+	_, _, err := cmd.Root().Find(args)
+	return err
+}
+
+// begin wraps a command's work; what fails before it is a usage error.
+func (p *program) begin(work func(cmd *cobra.Command, args []string) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error {
+		p.begun = true
+		return work(cmd, args)
+	}
+}
+
+// answersJSON are the commands that --json is for.
+var answersJSON = map[string]bool{"id": true, "ping": true, "version": true}
+
+func (p *program) checkFlags(cmd *cobra.Command) error {
+	if p.json && !answersJSON[cmd.Name()] {
+		return fmt.Errorf("--json has no meaning for %s", cmd.Name())
+	}
+	return p.checkLogFlags()
+}
+
+// serverURL returns the server that the flag or the environment names.
+func (p *program) serverURL(cmd *cobra.Command) (proto.ServerURL, error) {
+	text, origin := p.server, "--server"
+	if text == "" {
+		text, origin = os.Getenv("PEERD_SERVER"), "PEERD_SERVER"
+	}
+	if text == "" {
+		return proto.ServerURL{}, &usageError{cmd, `no rendezvous server: set --server or PEERD_SERVER to the URL that "peerd serve" prints`}
+	}
+	u, err := proto.ParseServerURL(text)
+	if err != nil {
+		return u, &usageError{cmd, fmt.Sprintf("%s: %v", origin, err)}
+	}
+	p.names.server = u.HostPort()
+	return u, nil
+}
+
+// statePath returns the path of a file in the state directory.
+func (p *program) statePath(name string) (string, error) {
+	if dir := p.stateDir; dir != "" {
+		return filepath.Join(dir, name), nil
+	}
+	if dir := os.Getenv("PEERD_STATE_DIR"); dir != "" {
+		return filepath.Join(dir, name), nil
+	}
+	// A relative path is invalid and to be ignored (XDG base directories).
+	if dir := os.Getenv("XDG_STATE_HOME"); filepath.IsAbs(dir) {
+		return filepath.Join(dir, "peerd", name), nil
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return "", fmt.Errorf("no state directory: %w; set --state-dir or PEERD_STATE_DIR", err)
+	}
+	return filepath.Join(home, ".local", "state", "peerd", name), nil
+}
+
+// println prints an answer.
+func (p *program) println(text string) error {
+	_, err := io.WriteString(p.stdout, text+"\n")
+	return outputFailed(err)
+}

@@ -1,0 +1,209 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/spf13/cobra"
+
+	"github.com/peerd/peerd/peer"
+	"github.com/peerd/peerd/proto"
+	"github.com/peerd/peerd/proto/identity"
+)
+
+// runOptions are the flags of run.
+type runOptions struct {
+	expose    []string
+	allow     []string
+	localPort uint16
+}
+
+func (p *program) runCommand() *cobra.Command {
+	var o runOptions
+	cmd := &cobra.Command{
+		Use:   "run",
+		Short: "Run the peer daemon in the foreground",
+		Long: `Run the peer daemon in the foreground. It stays registered with the server and
+lets the peers that are allowed open the targets that are exposed, and nobody
+anything else.
+
+The only line on standard output is this machine's peer ID, as soon as it is
+registered. When the server goes away the daemon stays and registers again; if
+the server turns out to have another key than its URL says, it exits with 6.
+Every change of state is a line in the log on standard error.
+
+The daemon runs until SIGINT or SIGTERM, and then exits with 0.
+
+TARGET is a port number of this machine's loopback, HOST:PORT, or a name with
+the ADDR that it stands for: HOST:PORT, or a port number again.`,
+		Example: `  peerd run --expose 22 --allow pek5…
+  peerd run --expose web=192.168.1.10:80 --expose db=5432 --allow pek5… --allow pmwt…`,
+		Args: cobra.NoArgs,
+		RunE: p.begin(func(cmd *cobra.Command, _ []string) error { return p.runDaemon(cmd, o) }),
+	}
+	f := cmd.Flags()
+	f.StringArrayVar(&o.expose, "expose", nil, "`TARGET[=ADDR]` that peers may open; may be repeated")
+	f.StringArrayVar(&o.allow, "allow", nil, "`ID` of a peer that may connect; may be repeated")
+	f.Uint16Var(&o.localPort, "local-port", 0, "local TCP `PORT` for everything (default a free one)")
+	return cmd
+}
+
+func (p *program) runDaemon(cmd *cobra.Command, o runOptions) error {
+	expose, err := parseExposed(o.expose)
+	if err != nil {
+		return &usageError{cmd, err.Error()}
+	}
+	allow, err := parseAllowed(o.allow)
+	if err != nil {
+		return &usageError{cmd, err.Error()}
+	}
+	log := p.logger(slog.LevelInfo)
+	cfg, err := p.nodeConfig(cmd, log)
+	if err != nil {
+		return err
+	}
+	if len(allow) == 0 {
+		log.Warn("nobody may connect: no --allow")
+	}
+	ctx, fail := context.WithCancelCause(cmd.Context())
+	defer fail(nil)
+	j := &journal{log: log, fail: fail}
+	cfg.LocalPort, cfg.Answer, cfg.Persist = o.localPort, true, true
+	cfg.Allow, cfg.Expose = allow, expose
+	cfg.Events = j.event
+	return p.runNode(ctx, cfg)
+}
+
+// runNode runs a node until ctx ends. A signal is the way to end it, so that is
+// no error.
+func (p *program) runNode(ctx context.Context, cfg peer.Config) error {
+	node, err := peer.New(cfg)
+	if err != nil {
+		return err
+	}
+	defer node.Close()
+	err = node.Start(ctx)
+	if err == nil {
+		err = p.println(node.ID().String())
+	}
+	if err == nil {
+		<-ctx.Done()
+		err = ctx.Err()
+	}
+	err = interrupted(ctx, err)
+	var stopped *signalError
+	if errors.As(err, &stopped) {
+		cfg.Logger.Info("shutting down", "reason", stopped)
+		return nil
+	}
+	return err
+}
+
+// parseExposed parses the values of --expose.
+func parseExposed(values []string) (map[string]string, error) {
+	exposed := make(map[string]string)
+	for _, value := range values {
+		target, addr, named := strings.Cut(value, "=")
+		if !named {
+			addr = target
+		}
+		if err := checkTarget(target); err != nil {
+			return nil, fmt.Errorf("--expose %q: %w", value, err)
+		}
+		addr, err := targetAddr(addr)
+		if err != nil {
+			return nil, fmt.Errorf("--expose %q: %w", value, err)
+		}
+		if _, twice := exposed[target]; twice {
+			return nil, fmt.Errorf("--expose %q: target %s is there twice", value, target)
+		}
+		exposed[target] = addr
+	}
+	return exposed, nil
+}
+
+// targetAddr returns the address that a port number or HOST:PORT stands for.
+func targetAddr(text string) (string, error) {
+	host, port, err := net.SplitHostPort(text)
+	if err != nil {
+		host, port = "127.0.0.1", text
+	}
+	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 || host == "" {
+		return "", fmt.Errorf("%q is not a port number or HOST:PORT; a name needs one, as in web=127.0.0.1:80", text)
+	}
+	return net.JoinHostPort(host, port), nil
+}
+
+// parseAllowed parses the values of --allow.
+func parseAllowed(values []string) ([]proto.ID, error) {
+	var ids []proto.ID
+	for _, value := range values {
+		id, err := proto.ParseID(value)
+		if err != nil {
+			return nil, fmt.Errorf("--allow %q: %w", value, err)
+		}
+		ids = append(ids, id)
+	}
+	return ids, nil
+}
+
+// journal logs what happens to a daemon, one line for each change of its state.
+type journal struct {
+	log  *slog.Logger
+	fail context.CancelCauseFunc // ends the daemon
+
+	mu   sync.Mutex
+	away bool // the last word about the registration was that there is none
+}
+
+// event follows the node's events.
+func (j *journal) event(e peer.Event) {
+	switch e.Kind {
+	case peer.Registered, peer.Unregistered:
+		j.registration(e)
+	case peer.Refused:
+		j.log.Warn("refused a peer that is not allowed", "peer", e.Peer)
+	case peer.Connected:
+		j.log.Info("peer connected", "peer", e.Peer, "path", e.Path.Kind, "remote", e.Path.Remote)
+	case peer.Disconnected:
+		j.log.Info("peer disconnected", "peer", e.Peer, "reason", e.Err)
+	case peer.ConnectFailed:
+		j.log.Warn("no connection to a peer", "peer", e.Peer, "err", e.Err)
+	case peer.Punch:
+		j.log.Debug("punch", "peer", e.Peer, "event", e.Punch.String())
+	default:
+		j.log.Debug(string(e.Kind), "peer", e.Peer)
+	}
+}
+
+// registration logs the first failure; the attempts after it change nothing.
+func (j *journal) registration(e peer.Event) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	level := slog.LevelWarn
+	switch {
+	case e.Kind == peer.Registered:
+		j.away = false
+		j.log.Info("registered", "observed", e.Observed)
+		return
+	case isPermanent(e.Err):
+		j.fail(e.Err)
+		return
+	case j.away:
+		level = slog.LevelDebug
+	}
+	j.away = true
+	j.log.Log(context.Background(), level, "not registered, trying again", "err", e.Err, "retry", e.Retry)
+}
+
+// isPermanent reports whether registering again would fail in the same way.
+func isPermanent(err error) bool {
+	var mismatch *identity.MismatchError
+	return errors.As(err, &mismatch) || errors.Is(err, proto.ErrVersion)
+}
