@@ -151,7 +151,7 @@ func (n *Node) dialServer(ctx context.Context) (net.Conn, error) {
 func (n *Node) dialServerAt(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, serverDialTimeout)
 	defer cancel()
-	conn, err := n.port.Dial(ctx, to)
+	conn, err := n.port.Dial(ctx, to, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -172,8 +172,8 @@ func (c abruptConn) Close() error {
 }
 
 // dialPeer makes one dial for the punching executor.
-func (n *Node) dialPeer(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
-	conn, err := n.port.Dial(ctx, to)
+func (n *Node) dialPeer(ctx context.Context, to netip.AddrPort, ttl int) (net.Conn, error) {
+	conn, err := n.port.Dial(ctx, to, ttl)
 	switch {
 	case err == nil:
 		return conn, nil

@@ -58,13 +58,33 @@ func (b *Budget) Take(now time.Time, n int) bool {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.tokens = min(budgetBurst, b.tokens+now.Sub(b.last).Seconds()*budgetRate)
-	b.last = now
+	b.refillLocked(now)
 	if b.tokens < 1 {
 		return false
 	}
 	b.tokens -= float64(n)
 	return true
+}
+
+// charge uses n SYNs up that have left already, whether or not the budget has
+// them.
+func (b *Budget) charge(now time.Time, n int) {
+	if b == nil || n == 0 {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.refillLocked(now)
+	b.tokens -= float64(n)
+}
+
+// refillLocked never lets time run backwards: callers read the clock before
+// they get the lock.
+func (b *Budget) refillLocked(now time.Time) {
+	if d := now.Sub(b.last); d > 0 {
+		b.tokens = min(budgetBurst, b.tokens+d.Seconds()*budgetRate)
+		b.last = now
+	}
 }
 
 // Return gives n SYNs back: they went to an address that has proved itself.

@@ -56,8 +56,9 @@ func (c *Conn) Close() error {
 type netSocket struct {
 	loop   *loop
 	cancel context.CancelFunc // ends the dial
+	ended  chan struct{}      // closed when the dial has ended
 	conn   *Conn              // nil until connected
-	closed bool               // all fields but cancel are owned by the loop
+	closed bool               // this and conn are owned by the loop
 }
 
 // Send implements Socket. The buffer of a new connection has room for it.
@@ -68,10 +69,11 @@ func (s *netSocket) Send(preamble []byte) {
 	s.conn.SetWriteDeadline(time.Time{})
 }
 
-// Close implements Socket.
+// Close implements Socket. The 4-tuple is free when it returns.
 func (s *netSocket) Close() {
 	s.closed = true
 	s.cancel()
+	<-s.ended
 	if s.conn != nil {
 		s.conn.settle(errUnproven)
 		reset(s.conn.Conn)
@@ -92,17 +94,18 @@ type netSockets struct {
 }
 
 // Dial implements Sockets.
-func (n netSockets) Dial(to netip.AddrPort, h Handler) Socket {
+func (n netSockets) Dial(to netip.AddrPort, ttl int, h Handler) Socket {
 	ctx, cancel := context.WithCancel(context.Background())
-	s := &netSocket{loop: n.run.loop, cancel: cancel}
-	n.run.loop.tasks.Go(func() { n.connect(ctx, s, to, h) })
+	s := &netSocket{loop: n.run.loop, cancel: cancel, ended: make(chan struct{})}
+	n.run.loop.tasks.Go(func() { n.connect(ctx, s, to, ttl, h) })
 	return s
 }
 
 // connect dials, hands the socket over and waits for the first bytes.
-func (n netSockets) connect(ctx context.Context, s *netSocket, to netip.AddrPort, h Handler) {
+func (n netSockets) connect(ctx context.Context, s *netSocket, to netip.AddrPort, ttl int, h Handler) {
 	defer s.cancel()
-	raw, err := n.run.cfg.Dial(ctx, to)
+	raw, err := n.run.cfg.Dial(ctx, to, ttl)
+	close(s.ended)
 	if err != nil {
 		s.post(func() { h.Failed(err) })
 		return

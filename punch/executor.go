@@ -23,6 +23,8 @@ type Config struct {
 	// Admit returns why an address must not be dialled from here, or nil. A nil
 	// Admit admits every address.
 	Admit func(Step) error
+	// Quiet says that Sockets can dial quietly.
+	Quiet bool
 	// Budget is the node's; nil is without bounds.
 	Budget *Budget
 	// Connected is told of each dial that completed, with its attempt's number;
@@ -74,7 +76,7 @@ func (e *Executor) Begin() {
 			e.trace(Event{Kind: Skipped, To: t.step.To, Err: err})
 			continue
 		}
-		t.schedule(e.until(t.step.At))
+		t.after(e.until(t.step.At), t.begin)
 	}
 }
 

@@ -20,9 +20,9 @@ type Plan struct {
 	// Start is when both sides dial first. The farther peer gets its
 	// transcript at this moment.
 	Start uint32 `json:"start_us"`
-	// Hold is how long a dial without an answer is held before it is replaced,
-	// once: long enough for an answer that is under way, shorter than the
-	// kernel's first retransmission where the round trip allows it.
+	// Hold is how long a dial without an answer is held before it is replaced:
+	// long enough for an answer that is under way. Where it would not be shorter
+	// than the kernel's first retransmission, dials are not replaced.
 	Hold uint32 `json:"hold_us"`
 	// Limit is when both sides give up.
 	Limit     uint32 `json:"limit_us"`
@@ -37,6 +37,9 @@ type Step struct {
 	// Once means that a single SYN is sent: nobody but the peer vouches for the
 	// address.
 	Once bool `json:"once,omitempty"`
+	// Quiet means that the first dial is a quiet one: it opens this side's NATs
+	// without waking the other's, and waits for the peer's SYN.
+	Quiet bool `json:"quiet,omitempty"`
 }
 
 // The numbers of plan version 1, in microseconds.
@@ -48,6 +51,10 @@ const (
 	limitRTTs  = 24
 	defaultRTT = 200_000   // where the server measured none
 	maxRTT     = 5_000_000 // a larger value is a mistake, or a lie to make us wait
+	// Where the round trip is not long against the jitter of two programs' starts,
+	// the initiator opens its NAT quietly and the responder follows.
+	shortRTT  = 10_000
+	quietLead = 3_000
 )
 
 // Steps returns the steps of the side with role r.
@@ -66,7 +73,7 @@ func MakePlan(t *proto.Transcript) (*Plan, error) {
 	}
 	a, b := rttOf(t.Initiator), rttOf(t.Responder)
 	rtt, start := a+b, max(a, b)/2
-	return &Plan{
+	p := &Plan{
 		Version:   t.PlanVersion,
 		RTT:       rtt,
 		Start:     start,
@@ -74,7 +81,12 @@ func MakePlan(t *proto.Transcript) (*Plan, error) {
 		Limit:     start + max(limitRTTs*rtt, limitMin),
 		Initiator: stepsTowards(&t.Responder, &t.Initiator, start),
 		Responder: stepsTowards(&t.Initiator, &t.Responder, start),
-	}, nil
+	}
+	if rtt <= shortRTT {
+		p.Initiator[0].Quiet = true
+		p.Responder[0].At += quietLead
+	}
+	return p, nil
 }
 
 func rttOf(p proto.Party) uint32 {
@@ -85,14 +97,14 @@ func rttOf(p proto.Party) uint32 {
 }
 
 // stepsTowards returns what from dials to reach to: the observed endpoint
-// always, the host candidates where both share an observed address (they are
+// always and first, the host candidates where both share an observed address (they are
 // behind one NAT, or on one network), and global IPv6 addresses once.
 func stepsTowards(to, from *proto.Party, at uint32) []Step {
 	steps := []Step{{To: to.Observed, At: at}}
 	together := to.Observed.Addr.Addr() == from.Observed.Addr.Addr()
 	for _, c := range byPriority(to.Candidates) {
-		if c.Kind != proto.Host || c.Addr == to.Observed.Addr {
-			continue
+		if c.Kind != proto.Host || slices.ContainsFunc(steps, func(s Step) bool { return s.To.Addr == c.Addr }) {
+			continue // one address is one 4-tuple, whatever it is said to be
 		}
 		switch {
 		case together:
@@ -109,7 +121,7 @@ func byPriority(list []proto.Candidate) []proto.Candidate {
 	slices.SortStableFunc(sorted, func(a, b proto.Candidate) int {
 		return cmp.Or(cmp.Compare(b.Priority, a.Priority), a.Addr.Compare(b.Addr))
 	})
-	return slices.Compact(sorted)
+	return sorted
 }
 
 // globalV6 reports whether c is a host candidate that the whole IPv6 Internet

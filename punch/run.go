@@ -16,14 +16,17 @@ type RunConfig struct {
 	Role       proto.Role
 	Secret     proto.Secret
 	Received   time.Time // when the transcript was read from the server's connection
-	// Dial connects to an address from the one local port, and closes the
-	// socket with SO_LINGER 0 when ctx ends first. Its errors are, or wrap,
+	// Dial connects to an address from the one local port, with the SYN's TTL if
+	// that is not 0, and closes the socket with SO_LINGER 0 when ctx ends first.
+	// Its errors are, or wrap,
 	// ErrRefused, ErrTupleInUse and ErrNoAnswer where they apply.
-	Dial func(ctx context.Context, to netip.AddrPort) (net.Conn, error)
+	Dial func(ctx context.Context, to netip.AddrPort, ttl int) (net.Conn, error)
 	// Gate hands over the accepted sockets of this introduction.
 	Gate *Gate
 	// Admit returns why an address must not be dialled from here, or nil.
-	Admit  func(Step) error
+	Admit func(Step) error
+	// Quiet says that Dial can dial with a TTL above 0, quietly; see Sockets.
+	Quiet  bool
 	Budget *Budget     // the node's; nil is without bounds
 	Trace  func(Event) // called one at a time; nil ignores the events
 }
@@ -58,7 +61,7 @@ func Start(cfg RunConfig) (*Run, error) {
 		Zero:  cfg.Received.Add(-micros(own.RTT) / 2),
 		Clock: r.loop, Sockets: netSockets{r},
 		Rand:  rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())),
-		Admit: cfg.Admit, Budget: cfg.Budget,
+		Admit: cfg.Admit, Quiet: cfg.Quiet, Budget: cfg.Budget,
 		Connected: r.connected, Proven: r.proven, Expired: r.expired,
 		Trace: cfg.Trace,
 	})
@@ -141,7 +144,9 @@ func (r *Run) expired(err error) {
 // accepted takes over a socket from the gate and reports whether it was proven.
 func (r *Run) accepted(raw net.Conn, preamble []byte) (err error) {
 	done := make(chan struct{})
-	s := &netSocket{loop: r.loop, cancel: func() {}, conn: &Conn{Conn: raw, run: r, judge: make(chan struct{})}}
+	ended := make(chan struct{})
+	close(ended)
+	s := &netSocket{loop: r.loop, cancel: func() {}, ended: ended, conn: &Conn{Conn: raw, run: r, judge: make(chan struct{})}}
 	posted := r.loop.post(func() {
 		defer close(done)
 		if err = r.exec.Accept(s, remoteCandidate(raw), preamble); err == nil {

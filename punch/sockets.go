@@ -11,7 +11,11 @@ import (
 type Sockets interface {
 	// Dial starts to connect to an address and tells h what becomes of it. It
 	// does not block, and it does not call h before it has returned.
-	Dial(to netip.AddrPort, h Handler) Socket
+	//
+	// A ttl above 0 makes it a quiet dial: the SYN is sent with that TTL, so
+	// that it opens the NATs of this side and dies before the other side's, and
+	// ICMP errors that quote it from so far away do not end the dial.
+	Dial(to netip.AddrPort, ttl int, h Handler) Socket
 }
 
 // Handler is told what happens to a socket, on the executor's goroutine. Once

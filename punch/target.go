@@ -12,7 +12,7 @@ import (
 // most one, so that there is one connecting socket per 4-tuple. Its states:
 //
 //	waiting     timer set, no socket
-//	connecting  socket, timer set until the dial has been replaced once
+//	connecting  socket, timer set if the dial is to be replaced
 //	connected   socket, timer set for the proof
 //	resting     neither: a proven connection exists elsewhere, or done
 type target struct {
@@ -25,18 +25,21 @@ type target struct {
 	dials     int
 	dialled   time.Time
 	connected bool
-	replaced  bool // the dial under way is a replacement
+	replaced  bool // the last dial was closed without an answer
 	owed      int  // SYNs taken from the node's budget
 	last      error
 	stop      func() // stops the timer, if one is set
-	done      bool   // never to be dialled (again)
+	quiet     quiet
+	done      bool // never to be dialled (again)
 }
 
 const (
 	// gapRefused is the mean pause after a refusal. Two redialling peers whose
 	// pauses are short against the round trip always meet; longer ones keep
-	// their phase and may miss each other for seconds.
-	gapRefused = time.Millisecond
+	// their phase and may miss each other for seconds. Where the refusal is an
+	// ICMP error, our own NAT keeps its entry, and the peer's first SYN must find
+	// a socket that is connecting: netfilter lets nothing else answer it.
+	gapRefused = 100 * time.Microsecond
 	// gapInUse is the mean pause while this host has the 4-tuple in use: what
 	// occupies it decides within a round trip or so, and a loop would spin.
 	gapInUse = 20 * time.Millisecond
@@ -45,8 +48,24 @@ const (
 	gapHungUp = 20 * time.Millisecond
 	// gapBudget is the mean pause while the node's budget is empty.
 	gapBudget = 50 * time.Millisecond
+	// lateness is how late a timer may be before its target takes it that the
+	// whole process was stopped, and grace how long it then waits: what the
+	// kernel has brought meanwhile, such as the answer to the dial that the
+	// timer would give up, is to be heard first.
+	lateness = 20 * time.Millisecond
+	grace    = 20 * time.Millisecond
+	// proofMin is how long the other end of a connection has at least for its
+	// preamble. A connection on which it does not arrive keeps a better one
+	// from being made.
+	proofMin  = 1500 * time.Millisecond
+	proofRTTs = 4
 	// gapOther is the mean pause after an error that is the host's own.
 	gapOther = 500 * time.Millisecond
+
+	// holdMax is the longest Hold after which a dial is replaced. Where it is
+	// longer, the kernel's retransmission does the same a little later, and does
+	// not confuse the NATs by a new sequence number.
+	holdMax = 700 * time.Millisecond
 )
 
 var (
@@ -58,11 +77,29 @@ var (
 
 func (t *target) schedule(d time.Duration) { t.after(d, t.dial) }
 
+// begin makes the first dial. A quiet one is only for who is in time: the peer
+// waits for a SYN from who is late.
+func (t *target) begin() {
+	late := t.e.cfg.Clock.Now().Sub(t.e.cfg.Zero.Add(micros(t.step.At))) > lateness
+	if t.step.Quiet && t.canBeQuiet() && !late {
+		t.dialQuietly(quietFirst + 4*micros(t.e.cfg.Plan.RTT))
+		return
+	}
+	t.dial()
+}
+
 // after sets the target's only timer.
 func (t *target) after(d time.Duration, f func()) {
 	t.clearTimer()
+	due := t.e.cfg.Clock.Now().Add(d)
 	t.stop = t.e.cfg.Clock.AfterFunc(d, func() {
-		t.stop = nil
+		if t.stop = nil; t.e.cfg.Clock.Now().Sub(due) > lateness {
+			t.stop = t.e.cfg.Clock.AfterFunc(grace, func() {
+				t.stop = nil
+				f()
+			})
+			return
+		}
 		f()
 	})
 }
@@ -91,9 +128,18 @@ func (t *target) dial() {
 	t.attempt, t.dialled, t.connected = t.e.attempts, now, false
 	t.dials++
 	t.trace(Dialled, nil)
-	t.sock = t.e.cfg.Sockets.Dial(t.step.To.Addr, &attempt{t: t, number: t.attempt})
-	if !t.replaced {
-		t.after(t.hold(), t.unanswered)
+	t.sock = t.e.cfg.Sockets.Dial(t.step.To.Addr, t.quiet.ttl, &attempt{t: t, number: t.attempt})
+	t.watch()
+}
+
+// watch sets the timer that ends a dial without an answer.
+func (t *target) watch() {
+	if t.quiet.ttl > 0 {
+		t.after(max(0, t.quiet.lasts-t.e.cfg.Clock.Now().Sub(t.dialled)), t.dialLoudly)
+		return
+	}
+	if t.step.Once || t.hold() <= holdMax {
+		t.after(max(0, t.hold()-t.e.cfg.Clock.Now().Sub(t.dialled)), t.unanswered)
 	}
 }
 
@@ -104,8 +150,8 @@ func (t *target) hold() time.Duration {
 	return micros(t.e.cfg.Plan.Hold)
 }
 
-// unanswered replaces a dial that had no answer, once: the SYN may be lost, and
-// the kernel's own retransmission comes only after a second.
+// unanswered replaces a dial that had no answer: the SYN may be lost, and the
+// kernel's own retransmission comes only after a second.
 func (t *target) unanswered() {
 	t.drop()
 	if t.step.Once {
@@ -117,12 +163,17 @@ func (t *target) unanswered() {
 	t.schedule(t.pace.take(t.e.cfg.Clock.Now()))
 }
 
-// drop closes the socket, if there is one, and accounts for what it sent.
-func (t *target) drop() {
+// account counts the SYNs that the kernel has sent again.
+func (t *target) account() {
 	n := t.retransmissions()
 	t.e.syns += n
-	t.e.cfg.Budget.Take(t.e.cfg.Clock.Now(), n)
 	t.owed += n
+	t.e.cfg.Budget.charge(t.e.cfg.Clock.Now(), n)
+}
+
+// drop closes the socket, if there is one, and accounts for what it sent.
+func (t *target) drop() {
+	t.account()
 	if t.sock != nil {
 		t.sock.Close()
 		t.sock = nil
@@ -149,6 +200,12 @@ func (t *target) failed(err error) {
 	t.drop()
 	t.clearTimer()
 	t.trace(Failed, err)
+	wasQuiet := t.quiet.ttl > 0
+	if wasQuiet && errors.Is(err, ErrRefused) {
+		t.quietRefused()
+	}
+	t.quiet.ttl = 0
+	pause := t.pause(err)
 	t.last, t.replaced = err, false
 	if t.step.Once {
 		t.finish(err)
@@ -157,7 +214,11 @@ func (t *target) failed(err error) {
 	if t.e.alive > 0 {
 		return
 	}
-	t.schedule(t.pause(err))
+	if errors.Is(err, ErrRefused) && !wasQuiet && t.canBeQuiet() {
+		t.dialQuietly(t.quietTime())
+		return
+	}
+	t.schedule(pause)
 }
 
 // pause is how long to wait before the next dial. Both sides must redial: which
@@ -169,7 +230,7 @@ func (t *target) pause(err error) time.Duration {
 		gap = gapRefused
 	case errors.Is(err, ErrTupleInUse):
 		gap = gapInUse
-	case errors.Is(err, ErrHungUp):
+	case errors.Is(err, ErrHungUp), errors.Is(err, errSilent):
 		gap = gapHungUp
 	}
 	wait := t.pace.take(t.e.cfg.Clock.Now())
@@ -189,14 +250,30 @@ func (t *target) jitter(d time.Duration) time.Duration {
 // established sends the preamble and gives the other end the time to prove
 // itself.
 func (t *target) established() {
-	t.e.syns += t.retransmissions()
-	t.connected = true
+	t.account()
+	t.connected, t.replaced, t.quiet.ttl = true, false, 0
 	t.trace(Connected, nil)
-	t.after(proto.PreambleDeadline, func() { t.unproven(errSilent) })
+	t.after(t.proofWait(), t.silent)
 	t.e.sendPreamble(t.sock)
 	if t.e.cfg.Connected != nil {
 		t.e.cfg.Connected(t.sock, t.attempt)
 	}
+}
+
+func (t *target) proofWait() time.Duration {
+	return min(max(proofMin, proofRTTs*micros(t.e.cfg.Plan.RTT)), proto.PreambleDeadline)
+}
+
+// silent gives up a connection on which no preamble has come. Another one may
+// do better: what is sent to us may be taken for invalid on the way.
+func (t *target) silent() {
+	t.drop()
+	t.trace(Unproven, errSilent)
+	if t.last = errSilent; t.step.Once {
+		t.finish(errSilent)
+		return
+	}
+	t.schedule(t.pause(errSilent))
 }
 
 // received judges the other end's preamble.
@@ -234,10 +311,14 @@ func (t *target) rest() {
 	}
 }
 
-// resume dials again after a rest.
+// resume dials again after a rest, or goes on to watch the dial under way.
 func (t *target) resume() {
-	if !t.done && t.sock == nil && t.stop == nil {
+	switch {
+	case t.done || t.stop != nil:
+	case t.sock == nil:
 		t.schedule(t.pace.take(t.e.cfg.Clock.Now()))
+	case !t.connected:
+		t.watch()
 	}
 }
 

@@ -1,0 +1,108 @@
+package punch
+
+import (
+	"time"
+
+	"github.com/peerd/peerd/proto"
+)
+
+// quiet is what a target knows of its quiet dials.
+//
+// A peer's NAT that refuses our SYN ends the dial, and then our own NAT is in
+// the way of what comes next. If the refusal was a RST, it has forgotten its
+// entry, and the peer's SYN is unsolicited to it. If it was an ICMP error, it
+// has kept the entry, and lets the peer's SYN in to a host where no socket is
+// left that could answer: netfilter holds the first SYN's sequence number
+// against every other, and the pair of endpoints is of no use for two minutes.
+//
+// So the side that was early, and is refused, dials again at once, but quietly:
+// the entry is there, a socket stands behind it, and nothing reaches the peer's
+// NAT that it could refuse. The peer's first SYN then meets both. Only where
+// that does not help, for instance because our own NAT forgets its entry at any
+// ICMP error, or is further away than the TTL, both kinds of dials take turns.
+type quiet struct {
+	ttl   int           // of the dial under way, or 0 if it is not quiet
+	next  int           // TTL of the next one; 0 before the first
+	tooBy int           // the least TTL that reached what refuses; 0 if none did
+	lasts time.Duration // how long the dial under way is held
+	long  time.Time     // when the last long one began
+}
+
+const (
+	// quietTTL is the TTL to begin with: the SYN passes one NAT and dies at the
+	// router behind it. Up to quietTTLMax is tried, for who is behind more.
+	quietTTL    = 2
+	quietTTLMax = 6
+	// quietLong ends before the kernel repeats the SYN, which would not be
+	// quiet.
+	quietLong = 900 * time.Millisecond
+	// turns is for how long both kinds of dials take turns before another long
+	// quiet one.
+	turns = 1500 * time.Millisecond
+	// quietShort is the mean time of a quiet dial while they do, or the round
+	// trip if that is longer.
+	quietShort = 20 * time.Millisecond
+	// quietFirst is for how long a plan's first dial is quiet, besides four
+	// round trips.
+	quietFirst = 40 * time.Millisecond
+)
+
+// canBeQuiet reports whether quiet dials are possible and of use: between hosts
+// of one network there is no NAT to open, and what refuses must be further away
+// than our own NAT.
+func (t *target) canBeQuiet() bool {
+	return t.e.cfg.Quiet && t.step.To.Kind == proto.Observed && t.quiet.tooBy != quietTTL
+}
+
+// quietRefused learns from a RST that met a quiet dial: it went too far.
+func (t *target) quietRefused() {
+	t.quiet.tooBy = t.quiet.ttl
+	t.quiet.next = max(quietTTL, t.quiet.ttl-1)
+}
+
+// quietUnmet learns from a long quiet dial that nobody met: perhaps our SYN did
+// not get past all of our own NATs.
+func (t *target) quietUnmet() {
+	t.quiet.next = min(t.quiet.ttl+1, quietTTLMax)
+	if t.quiet.tooBy > 0 {
+		t.quiet.next = min(t.quiet.next, t.quiet.tooBy-1)
+	}
+}
+
+// quietTime is how long the next quiet dial is held.
+func (t *target) quietTime() time.Duration {
+	now := t.e.cfg.Clock.Now()
+	if t.quiet.long.IsZero() || now.Sub(t.quiet.long) > quietLong+turns {
+		t.quiet.long = now
+		return quietLong
+	}
+	return min(quietLong, t.jitter(max(quietShort, micros(t.e.cfg.Plan.RTT))))
+}
+
+// dialQuietly dials at once, whatever the pace: every moment without a socket
+// may be the one in which the peer's SYN comes.
+func (t *target) dialQuietly(lasts time.Duration) {
+	t.quiet.ttl = max(quietTTL, t.quiet.next)
+	t.quiet.lasts = lasts
+	t.dial()
+}
+
+// dialLoudly replaces a quiet dial by an ordinary one, as soon as the pace
+// allows.
+func (t *target) dialLoudly() {
+	if t.quiet.lasts == quietLong {
+		t.quietUnmet()
+	}
+	if wait := t.pace.take(t.e.cfg.Clock.Now()); wait > 0 {
+		t.after(wait, t.replaceQuiet)
+		return
+	}
+	t.replaceQuiet()
+}
+
+func (t *target) replaceQuiet() {
+	t.drop()
+	t.quiet.ttl = 0
+	t.trace(Replaced, nil)
+	t.dial()
+}
