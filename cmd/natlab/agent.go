@@ -26,7 +26,7 @@ import (
 
 // order is what the conductor says.
 type order struct {
-	Op     string // start, connect, send, diary, close
+	Op     string // start, connect, send, events, diary, close
 	Server string // start
 	Answer bool   // start
 	Allow  []proto.ID
@@ -41,14 +41,14 @@ type order struct {
 
 // report is what the agent says.
 type report struct {
-	Event    string // hello, registered, frozen, connected, failed, byte, sent, progress, received, diary, closed
+	Event    string // hello, registered, frozen, connected, failed, byte, sent, progress, received, events, diary, closed
 	ID       proto.ID
 	At       int64 // nanoseconds of the system's monotonic clock
 	Took     time.Duration
 	Path     string
 	Error    string
-	Attempts []string       // punching events, for failed
-	Local    netip.AddrPort // registered: the node's own endpoint
+	Attempts []string       // punching events, for failed and events
+	Port     uint16         // registered: the node's local port
 	Observed netip.AddrPort // registered: as the server sees it
 	Bytes    int64          // sent, progress, received
 	Sum      string         // sent, received: SHA-256
@@ -119,6 +119,10 @@ func (a *agent) obey(o order) {
 		go a.sendFile(o)
 	case "diary":
 		go a.tellDiary()
+	case "events":
+		a.mu.Lock()
+		a.say(report{Event: "events", Attempts: a.events})
+		a.mu.Unlock()
 	case "close":
 		a.node.Close()
 		a.say(report{Event: "closed"})
@@ -144,10 +148,7 @@ func (a *agent) start(o order) {
 		a.fail(err)
 		return
 	}
-	a.say(report{
-		Event: "registered", Observed: a.node.Observed(),
-		Local: netip.AddrPortFrom(outgoing(url.HostPort()), a.node.Port()),
-	})
+	a.say(report{Event: "registered", Port: a.node.Port(), Observed: a.node.Observed()})
 }
 
 // targets are the agent's own and more.
@@ -155,16 +156,6 @@ func (a *agent) targets(more map[string]string) map[string]string {
 	all := map[string]string{agentTarget: a.clock.Addr().String(), fileTarget: a.files.Addr().String()}
 	maps.Copy(all, more)
 	return all
-}
-
-// outgoing is the host's address towards another; no packet is sent.
-func outgoing(to string) netip.Addr {
-	c, err := net.Dial("udp", to)
-	if err != nil {
-		return netip.Addr{}
-	}
-	defer c.Close()
-	return c.LocalAddr().(*net.UDPAddr).AddrPort().Addr()
 }
 
 // see keeps the punching events, and freezes the process where that is asked.

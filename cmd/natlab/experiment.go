@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"syscall"
 	"time"
 
 	"github.com/peerd/peerd/proto"
@@ -112,6 +111,9 @@ func (b *bench) run(n int) (o outcome) {
 	if err == nil {
 		o, err = b.connect(frozen)
 	}
+	if err != nil {
+		err = errors.Join(err, b.b.testify())
+	}
 	o.Err = errors.Join(err, b.a.stop(), b.b.stop())
 	return o
 }
@@ -137,7 +139,7 @@ func (b *bench) connect(frozen *conductor) (o outcome, err error) {
 			return o, err
 		}
 		time.Sleep(b.cell.Freeze) // this is the experiment, not a wait for something
-		if err := frozen.cmd.Process.Signal(syscall.SIGCONT); err != nil {
+		if err := continueProcess(frozen.cmd.Process); err != nil {
 			return o, err
 		}
 	}
@@ -232,6 +234,15 @@ func (c *conductor) start(o order) error {
 	}
 	_, err := c.await("registered")
 	return err
+}
+
+// testify returns what an agent has seen of a run that failed elsewhere.
+func (c *conductor) testify() error {
+	if err := c.say(order{Op: "events"}); err != nil {
+		return err
+	}
+	r, err := c.await("events")
+	return errors.Join(err, explain(c.host.Name(), r))
 }
 
 func (c *conductor) stop() error {

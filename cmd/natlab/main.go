@@ -17,16 +17,24 @@ import (
 
 func main() { os.Exit(execute(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
 
-// execute is the whole program; it returns the exit code.
+// execute is the whole program; it returns the exit code. The writers take
+// writes from several goroutines, as files do.
 func execute(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	ctx, stop := withSignals(context.Background())
 	defer stop()
 	p := &program{stdin: stdin, stdout: stdout, stderr: stderr}
 	code, text := judge(p.run(ctx, args))
 	if text != "" {
-		fmt.Fprintln(stderr, "natlab: "+strings.TrimPrefix(text, "natlab: "))
+		fmt.Fprintln(stderr, "natlab: "+oneLine(text))
 	}
 	return code
+}
+
+// oneLine joins lines, which joined errors have, and drops the prefix of the
+// package's own errors.
+func oneLine(text string) string {
+	lines := strings.FieldsFunc(text, func(r rune) bool { return r == '\n' || r == '\r' })
+	return strings.TrimPrefix(strings.Join(lines, "; "), "natlab: ")
 }
 
 // withSignals returns a context that the first SIGINT or SIGTERM ends, with a
@@ -148,7 +156,7 @@ type usageError struct {
 
 // Error names the help to read.
 func (e *usageError) Error() string {
-	return fmt.Sprintf("%s; see %q", strings.TrimPrefix(e.text, "natlab: "), e.cmd.CommandPath()+" --help")
+	return fmt.Sprintf("%s; see %q", e.text, e.cmd.CommandPath()+" --help")
 }
 
 // signalError is the cause of a context that a signal ended.
