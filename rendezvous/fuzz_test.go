@@ -31,9 +31,9 @@ func FuzzMember(f *testing.F) {
 	ask := func(n uint32, peer string) proto.Message { return &proto.Introduce{Request: n, Peer: testID(peer)} }
 	f.Add(seed(frame(0, ask(1, "b")), []byte{accept | 1}, frame(1, ask(2, "a")), frame(0, ask(3, "b"))))
 	f.Add(seed(frame(0, ask(1, "b")), []byte{leave | 1, pass | 2, rejoin | 1, accept | 1}))
-	f.Add(seed(frame(0, ask(1, "b")), frame(1, ask(1, "a")), []byte{leave | 0, rejoin | 0}, frame(0, ask(1, "b"))))
+	f.Add(seed(frame(0, ask(1, "b")), frame(1, ask(1, "a")), []byte{leave, rejoin}, frame(0, ask(1, "b"))))
 	f.Add(seed(frame(2, &proto.Register{Instance: testInstance(2), PlanVersion: 1, AnswersFor: []proto.ID{testID("a")}}),
-		frame(0, ask(1, "c")), []byte{leave | 0, rejoin | 0}, frame(2, ask(9, "a")), []byte{accept | 2, pass | 15}))
+		frame(0, ask(1, "c")), []byte{leave, rejoin}, frame(2, ask(9, "a")), []byte{accept | 2, pass | 15}))
 	f.Add(seed(frame(0, &proto.Ping{N: 1}), frame(0, &proto.Pong{N: 1}), []byte{0, 0x99, 0}))
 
 	f.Fuzz(func(t *testing.T, data []byte) {

@@ -324,9 +324,9 @@ func (d *demo) introduceWinner(diaries map[string]diary) error {
 func verifyIdentities(a, b happening, idA, idB proto.ID) error {
 	switch {
 	case a.Peer != idB:
-		return fmt.Errorf("A is connected to %s instead of B, %s", a.Peer, idB)
+		return fmt.Errorf("host A is connected to %s instead of B, %s", a.Peer, idB)
 	case b.Peer != idA:
-		return fmt.Errorf("B is connected to %s instead of A, %s", b.Peer, idA)
+		return fmt.Errorf("host B is connected to %s instead of A, %s", b.Peer, idA)
 	}
 	return nil
 }

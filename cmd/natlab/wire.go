@@ -108,9 +108,6 @@ func (f fate) describe(from, to string) string {
 	return fmt.Sprintf("%s's NAT lets it in", to)
 }
 
-// refused reports whether the sender is told that the dial has failed.
-func (f fate) refused() bool { return f == natReset || f == natICMP || f == hostReset }
-
 const (
 	// answerWithin is the longest time from a SYN's arrival to the answer to it.
 	answerWithin = 100 * time.Millisecond

@@ -3,8 +3,6 @@
 package reuse
 
 import (
-	"io"
-
 	"golang.org/x/sys/unix"
 )
 
@@ -33,5 +31,3 @@ func listenOptions(fd uintptr) error {
 func set(fd uintptr, option, value int) error {
 	return unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, option, value)
 }
-
-func lockPort(uint16) (io.Closer, error) { return noLock{}, nil }

@@ -3,8 +3,6 @@
 package reuse
 
 import (
-	"io"
-
 	"golang.org/x/sys/unix"
 )
 
@@ -24,5 +22,3 @@ func dialOptions(fd uintptr) error {
 func listenOptions(fd uintptr) error {
 	return unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)
 }
-
-func lockPort(uint16) (io.Closer, error) { return noLock{}, nil }

@@ -1,8 +1,6 @@
 package reuse
 
 import (
-	"io"
-
 	"golang.org/x/sys/windows"
 )
 
@@ -27,5 +25,3 @@ func listenOptions(fd uintptr) error { return set(fd, windows.SO_REUSEADDR, 1) }
 func set(fd uintptr, option, value int) error {
 	return windows.SetsockoptInt(windows.Handle(fd), windows.SOL_SOCKET, option, value)
 }
-
-func lockPort(uint16) (io.Closer, error) { return noLock{}, nil }

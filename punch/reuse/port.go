@@ -174,9 +174,3 @@ func control(set func(fd uintptr) error) func(string, string, syscall.RawConn) e
 		return err
 	}
 }
-
-// noLock is the lock of systems on which the exclusive listen has to do.
-type noLock struct{}
-
-// Close does nothing.
-func (noLock) Close() error { return nil }
