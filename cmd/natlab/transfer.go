@@ -82,7 +82,8 @@ func buildPeerd(ctx context.Context, dir string) (string, error) {
 type world struct {
 	lab        *natlab.Lab
 	peerd, dir string
-	url, peer  string // of the server; ID of B
+	url, peer  string      // of the server; ID of B
+	runs       *natlab.Cmd // peerd run on B
 }
 
 // newWorld starts peerd serve and peerd run; B exposes one target to A.
@@ -114,7 +115,8 @@ func (w *world) populate(ctx context.Context, target, addr string) (err error) {
 	if err != nil {
 		return err
 	}
-	w.peer, err = ready(w.command(ctx, w.lab.B, "b", "run", "--expose", target+"="+addr, "--allow", strings.TrimSpace(string(id))))
+	w.runs = w.command(ctx, w.lab.B, "b", "run", "--expose", target+"="+addr, "--allow", strings.TrimSpace(string(id)))
+	w.peer, err = ready(w.runs)
 	return err
 }
 
