@@ -1,0 +1,223 @@
+package punch
+
+import (
+	"encoding/json"
+	"flag"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/peerd/peerd/proto"
+)
+
+var update = flag.Bool("update", false, "write the golden plans anew")
+
+// golden is one file of testdata/plans: a transcript, and the plan that every
+// build must make of it.
+type golden struct {
+	Doc        string           `json:"doc"`
+	Transcript proto.Transcript `json:"transcript"`
+	Plan       *Plan            `json:"plan"`
+}
+
+func candidate(kind proto.Kind, addr string, preferred uint16) proto.Candidate {
+	return proto.NewCandidate(netip.MustParseAddrPort(addr), kind, preferred)
+}
+
+func host(addr string, preferred uint16) proto.Candidate {
+	return candidate(proto.Host, addr, preferred)
+}
+
+// transcript is one of a and b, which are observed there, with these round
+// trips in microseconds.
+func transcript(a, b string, rttA, rttB uint32) proto.Transcript {
+	return proto.Transcript{
+		Introduction: proto.Token{1}, PlanVersion: 1,
+		Initiator: proto.Party{ID: proto.ID{1}, Instance: proto.Token{1}, RTT: rttA, Observed: candidate(proto.Observed, a, 0)},
+		Responder: proto.Party{ID: proto.ID{2}, Instance: proto.Token{2}, RTT: rttB, Observed: candidate(proto.Observed, b, 0)},
+	}
+}
+
+func with(t proto.Transcript, a, b []proto.Candidate) proto.Transcript {
+	t.Initiator.Candidates, t.Responder.Candidates = a, b
+	return t
+}
+
+const obsA, obsB = "198.51.100.1:4000", "192.0.2.1:5000"
+
+// goldens are the transcripts; the plans stand in the files.
+func goldens() map[string]golden {
+	full := func(prefix string, port string) (list []proto.Candidate) {
+		for i := range proto.MaxHostCandidates {
+			list = append(list, host(prefix+string(rune('1'+i))+":"+port, uint16(100-i)))
+		}
+		return list
+	}
+	return map[string]golden{
+		"observed": {Doc: "two IPv4 peers behind different NATs: one step each; private host candidates are of no use",
+			Transcript: with(transcript(obsA, obsB, 20_000, 60_000), []proto.Candidate{host("192.168.1.2:4000", 1)}, []proto.Candidate{host("192.168.1.3:5000", 1)})},
+		"together": {Doc: "one observed address: the host candidates too, the preferred first",
+			Transcript: with(transcript(obsA, "198.51.100.1:4001", 10_000, 10_000), []proto.Candidate{host("192.168.1.2:4000", 1), host("10.0.0.2:4000", 9)}, []proto.Candidate{host("192.168.1.3:5000", 1)})},
+		"ipv6": {Doc: "global IPv6 addresses once, where both have one; not unique local ones",
+			Transcript: with(transcript(obsA, obsB, 20_000, 20_000), []proto.Candidate{host("[2001:db8::a]:4000", 2), host("[fd00::a]:4000", 1)}, []proto.Candidate{host("[2001:db8::b]:5000", 2)})},
+		"ipv6-one-side": {Doc: "IPv6 at one side only",
+			Transcript: with(transcript(obsA, obsB, 20_000, 20_000), nil, []proto.Candidate{host("[2001:db8::b]:5000", 2)})},
+		"ipv6-observed": {Doc: "both observed over IPv6: that address is not dialled twice",
+			Transcript: with(transcript("[2001:db8::a]:4000", "[2001:db8::b]:5000", 20_000, 20_000), []proto.Candidate{host("[2001:db8::a]:4000", 2)}, []proto.Candidate{host("[2001:db8::b]:5000", 2)})},
+		"short": {Doc: "a round trip of 10 ms or less: the initiator's first dial is quiet, and the responder's first comes 3 ms later",
+			Transcript: with(transcript("198.51.100.1:4000", "198.51.100.1:4001", 4_000, 6_000), []proto.Candidate{host("192.168.1.2:4000", 1)}, []proto.Candidate{host("192.168.1.3:5000", 1)})},
+		"unmeasured": {Doc: "no round trip known", Transcript: transcript(obsA, obsB, 0, 0)},
+		"absurd":     {Doc: "a round trip of an hour is taken for five seconds", Transcript: transcript(obsA, obsB, 3_600_000_000, 30_000)},
+		"duplicates": {Doc: "one address is dialled once, whatever its kind and priority",
+			Transcript: with(transcript(obsA, "198.51.100.1:4001", 10_000, 10_000), nil,
+				[]proto.Candidate{host("192.168.1.3:4001", 1), host("192.168.1.3:4001", 7), host("192.168.1.3:4001", 1), host("198.51.100.1:4001", 3)})},
+		"maximal": {Doc: "as many candidates as are allowed, on one network",
+			Transcript: with(transcript(obsA, "198.51.100.1:4001", 10_000, 10_000), full("192.168.1.", "4000"), full("192.168.1.1", "4001"))},
+		"unknown-kind": {Doc: "a kind that this version does not know is left alone",
+			Transcript: with(transcript(obsA, "198.51.100.1:4001", 10_000, 10_000), nil, []proto.Candidate{{Addr: netip.MustParseAddrPort("192.168.1.3:9"), Kind: 77, Priority: 5}})},
+	}
+}
+
+func TestPlanGolden(t *testing.T) {
+	for name, g := range goldens() {
+		t.Run(name, func(t *testing.T) {
+			plan, err := MakePlan(&g.Transcript)
+			if err != nil {
+				t.Fatal(err)
+			}
+			g.Plan = plan
+			checkPlan(t, &g.Transcript, plan)
+			got, err := json.MarshalIndent(g, "", "  ")
+			if err != nil {
+				t.Fatal(err)
+			}
+			file := filepath.Join("testdata", "plans", name+".json")
+			if *update {
+				if err := os.WriteFile(file, append(got, '\n'), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(string(want), string(got)+"\n"); diff != "" {
+				t.Errorf("not the golden plan (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// The files alone must be enough to test another implementation.
+func TestPlanGoldenFilesAreSelfContained(t *testing.T) {
+	files, err := filepath.Glob("testdata/plans/*.json")
+	if err != nil || len(files) != len(goldens()) {
+		t.Fatalf("%d files, %v; want %d", len(files), err, len(goldens()))
+	}
+	for _, file := range files {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var g golden
+		if err := json.Unmarshal(b, &g); err != nil {
+			t.Fatalf("%s: %v", file, err)
+		}
+		plan, err := MakePlan(&g.Transcript)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(g.Plan, plan, cmpopts.EquateComparable(netip.AddrPort{}), cmpopts.EquateEmpty()); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", file, diff)
+		}
+	}
+}
+
+func TestPlanVersionUnknown(t *testing.T) {
+	tr := transcript(obsA, obsB, 1, 1)
+	tr.PlanVersion = 2
+	if plan, err := MakePlan(&tr); plan != nil || err == nil {
+		t.Errorf("MakePlan = %v, %v", plan, err)
+	}
+}
+
+// checkPlan checks what holds for every plan.
+func checkPlan(t testing.TB, tr *proto.Transcript, p *Plan) {
+	t.Helper()
+	if p.Hold < holdMin || p.Limit < p.Start+limitMin || p.Start > maxRTT/2 || p.RTT == 0 || p.RTT > 2*maxRTT {
+		t.Errorf("times out of bounds: %+v", p)
+	}
+	checkSteps(t, p, p.Initiator, &tr.Responder)
+	checkSteps(t, p, p.Responder, &tr.Initiator)
+	if short := p.RTT <= shortRTT; p.Initiator[0].Quiet != short || p.Responder[0].Quiet {
+		t.Errorf("round trip %d: first dials quiet %t and %t", p.RTT, p.Initiator[0].Quiet, p.Responder[0].Quiet)
+	}
+	checkSymmetry(t, tr)
+}
+
+// checkSymmetry swaps the roles. Only who is quiet first depends on them.
+func checkSymmetry(t testing.TB, tr *proto.Transcript) {
+	t.Helper()
+	mirror := *tr
+	mirror.Initiator, mirror.Responder = tr.Responder, tr.Initiator
+	p, m := rolesAlike(t, tr), rolesAlike(t, &mirror)
+	m.Initiator, m.Responder = m.Responder, m.Initiator
+	if diff := cmp.Diff(p, m, cmpopts.EquateComparable(netip.AddrPort{})); diff != "" {
+		t.Errorf("not symmetric under swapping the roles:\n%s", diff)
+	}
+}
+
+func rolesAlike(t testing.TB, tr *proto.Transcript) *Plan {
+	p, err := MakePlan(tr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p.Initiator[0].Quiet {
+		p.Initiator[0].Quiet = false
+		p.Responder[0].At -= quietLead
+	}
+	return p
+}
+
+func checkSteps(t testing.TB, p *Plan, steps []Step, to *proto.Party) {
+	t.Helper()
+	if len(steps) == 0 || len(steps) > 1+proto.MaxHostCandidates || steps[0].To != to.Observed {
+		t.Errorf("steps %v", steps)
+	}
+	for i, s := range steps {
+		if s.At < p.Start || s.At > p.Limit {
+			t.Errorf("step %v at %d", s, s.At)
+		}
+		if slices.ContainsFunc(steps[:i], func(o Step) bool { return o.To.Addr == s.To.Addr }) {
+			t.Errorf("two steps to %v", s.To.Addr)
+		}
+	}
+}
+
+func FuzzMakePlan(f *testing.F) {
+	for _, g := range goldens() {
+		b, err := g.Transcript.Marshal()
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b)
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		tr, err := proto.ParseTranscript(b)
+		if err != nil {
+			return
+		}
+		p, err := MakePlan(tr)
+		if (err == nil) != (tr.PlanVersion == proto.PlanVersion) {
+			t.Fatalf("version %d: %v", tr.PlanVersion, err)
+		}
+		if err == nil {
+			checkPlan(t, tr, p)
+		}
+	})
+}

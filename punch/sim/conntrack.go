@@ -1,0 +1,357 @@
+package sim
+
+import (
+	"net/netip"
+	"time"
+)
+
+// conntrack is netfilter's view of one connection: nf_conntrack_proto_tcp.c of
+// Linux 6 without FIN, options and window scaling, with nf_conntrack_tcp_loose
+// and without nf_conntrack_tcp_be_liberal.
+type conntrack struct {
+	state     ctState
+	seen      [2]ctSeen // by direction of the sender
+	last      ctIndex
+	lastDir   direction
+	lastEnd   uint32
+	simOpen   bool // SYNs crossed
+	seenReply bool
+	assured   bool
+	expires   time.Duration
+}
+
+// ctSeen is what was seen from one end.
+type ctSeen struct {
+	end, maxEnd, maxWin uint32
+	maxAck              uint32
+	hasAck              bool
+}
+
+type direction uint8
+
+const (
+	original direction = iota
+	reply
+)
+
+type ctState uint8
+
+const (
+	ctSynSent ctState = iota
+	ctSynRecv
+	ctEstablished
+	ctClose
+	ctSynSent2 // a SYN from either end
+	ctIgnore   // let through without believing it
+	ctInvalid
+)
+
+type ctIndex uint8
+
+const (
+	ctSYN ctIndex = iota
+	ctSYNACK
+	ctACK
+	ctRST
+	ctNone
+)
+
+// ctNext is the kernel's table: next state by direction, segment and state.
+var ctNext = [2][4][5]ctState{
+	original: {
+		ctSYN:    {ctSynSent, ctIgnore, ctIgnore, ctSynSent, ctSynSent2},
+		ctSYNACK: {ctInvalid, ctSynRecv, ctInvalid, ctInvalid, ctSynRecv},
+		ctACK:    {ctInvalid, ctEstablished, ctEstablished, ctClose, ctInvalid},
+		ctRST:    {ctClose, ctClose, ctClose, ctClose, ctClose},
+	},
+	reply: {
+		ctSYN:    {ctSynSent2, ctInvalid, ctInvalid, ctInvalid, ctSynSent2},
+		ctSYNACK: {ctSynRecv, ctIgnore, ctIgnore, ctIgnore, ctSynRecv},
+		ctACK:    {ctIgnore, ctSynRecv, ctEstablished, ctClose, ctIgnore},
+		ctRST:    {ctClose, ctClose, ctClose, ctClose, ctClose},
+	},
+}
+
+// ctTimeout is the kernel's default by state.
+var ctTimeout = [...]time.Duration{
+	ctSynSent:     120 * time.Second,
+	ctSynRecv:     60 * time.Second,
+	ctEstablished: 5 * 24 * time.Hour,
+	ctClose:       10 * time.Second,
+	ctSynSent2:    120 * time.Second,
+}
+
+// verdict is what becomes of a segment.
+type verdict uint8
+
+const (
+	ctAccept verdict = iota
+	ctReject         // INVALID: not translated
+	ctKilled         // accepted, and the entry is gone
+	ctRepeat         // the entry is gone: look the segment up anew
+)
+
+func ctIndexOf(s *segment) ctIndex {
+	switch {
+	case s.flags&rst != 0:
+		return ctRST
+	case s.flags&(syn|ack) == syn|ack:
+		return ctSYNACK
+	case s.flags&syn != 0:
+		return ctSYN
+	case s.flags&ack != 0:
+		return ctACK
+	}
+	return ctNone
+}
+
+// newConntrack makes the entry of a segment that belongs to none, or nil if it
+// makes none: only a SYN does, and (loose) an ACK in the middle.
+func newConntrack(now time.Duration, s *segment) *conntrack {
+	c := &conntrack{last: ctNone, seen: [2]ctSeen{{end: s.end(), maxEnd: s.end(), maxWin: window}}}
+	switch ctIndexOf(s) {
+	case ctSYN:
+		c.state = ctSynSent
+	case ctACK:
+		c.state, c.seen[original].maxEnd = ctEstablished, s.end()+window
+	default:
+		return nil
+	}
+	c.expires = now + ctTimeout[c.state]
+	c.last = ctIndexOf(s)
+	return c
+}
+
+// track judges a segment of the entry.
+func (c *conntrack) track(now time.Duration, dir direction, s *segment) verdict {
+	index := ctIndexOf(s)
+	if index == ctNone {
+		return ctReject
+	}
+	next, check := ctNext[dir][index][c.state], true
+	switch next {
+	case ctInvalid:
+		return ctReject
+	case ctSynSent:
+		if c.state == ctClose {
+			if c.lastDir == dir && c.last == ctRST {
+				return ctRepeat
+			}
+			return c.ignore(dir, index, s)
+		}
+	case ctIgnore:
+		if !c.resynchronises(dir, index, s) {
+			return c.ignore(dir, index, s)
+		}
+		next = ctSynRecv
+	case ctSynSent2:
+		c.simOpen = true
+	case ctSynRecv:
+		if dir == reply && index == ctACK && c.simOpen {
+			next = ctEstablished
+		}
+	case ctClose:
+		if index == ctRST {
+			var ok bool
+			if next, check, ok = c.reset(dir, s); !ok {
+				return ctReject
+			}
+		}
+	}
+	if check && !c.inWindow(dir, s) {
+		return ctReject
+	}
+	return c.become(now, next, dir, index)
+}
+
+// become enters the next state.
+func (c *conntrack) become(now time.Duration, next ctState, dir direction, index ctIndex) verdict {
+	old := c.state
+	c.last, c.lastDir, c.state = index, dir, next
+	if !c.seenReply && index == ctRST {
+		return ctKilled // LINUX-TCP.md, 12
+	}
+	if c.seenReply && next == ctEstablished && (old == ctSynRecv || old == ctEstablished) {
+		c.assured = true
+	}
+	c.expires = now + ctTimeout[next]
+	if index == ctRST {
+		c.expires = now + ctTimeout[ctClose]
+	}
+	c.seenReply = c.seenReply || dir == reply
+	return ctAccept
+}
+
+// ignore lets a segment through and notes it.
+func (c *conntrack) ignore(dir direction, index ctIndex, s *segment) verdict {
+	c.last, c.lastDir, c.lastEnd = index, dir, s.end()
+	c.seenReply = c.seenReply || dir == reply
+	return ctAccept
+}
+
+// resynchronises reports whether a SYN-ACK answers a SYN that was ignored: then
+// both ends know more than the entry, which learns from them.
+func (c *conntrack) resynchronises(dir direction, index ctIndex, s *segment) bool {
+	if index != ctSYNACK || c.last != ctSYN || c.lastDir == dir || s.ack != c.lastEnd {
+		return false
+	}
+	c.state = ctSynSent
+	c.seen[c.lastDir] = ctSeen{end: c.lastEnd, maxEnd: c.lastEnd, maxWin: window}
+	c.seen[dir] = ctSeen{}
+	return true
+}
+
+// reset judges a RST: the next state, whether its window is to be checked, and
+// whether it is believed at all.
+func (c *conntrack) reset(dir direction, s *segment) (next ctState, check, ok bool) {
+	next = ctClose
+	if peer := &c.seen[1-dir]; peer.hasAck {
+		if before(s.seq, peer.maxAck) {
+			return 0, false, false
+		}
+		if c.state != ctEstablished || !c.assured || s.seq == peer.maxAck {
+			return next, true, true
+		}
+		next = c.state
+	}
+	let := c.seenReply && c.last == ctSYN || !c.assured && c.last == ctACK
+	return next, !(let && s.ack == c.lastEnd), true
+}
+
+// inWindow is the kernel's tcp_in_window: it judges the sequence numbers of a
+// segment and learns from them.
+func (c *conntrack) inWindow(dir direction, s *segment) bool {
+	sender, receiver := &c.seen[dir], &c.seen[1-dir]
+	seq, acked, end := s.seq, s.ack, s.end()
+	switch {
+	case sender.maxWin == 0 && s.flags&syn != 0:
+		*sender = ctSeen{end: end, maxEnd: end, maxWin: window}
+		if s.flags&ack == 0 {
+			return true // simultaneous open
+		}
+	case sender.maxWin == 0:
+		*sender = ctSeen{end: end, maxEnd: end + window, maxWin: window}
+	case s.flags&syn != 0 && after(end, sender.end) && (c.state == ctSynSent || c.state == ctSynRecv):
+		// A new connection of the same two endpoints. LINUX-TCP.md, 4: not so
+		// once SYNs have crossed, so a listener's SYN-ACK is INVALID then.
+		*sender = ctSeen{end: end, maxEnd: end, maxWin: window}
+		if dir == reply && s.flags&ack == 0 {
+			return true
+		}
+	}
+	if s.flags&ack == 0 || s.flags&rst != 0 && s.ack == 0 {
+		acked = receiver.end
+	}
+	if s.flags&rst != 0 && seq == 0 && c.state == ctSynSent {
+		seq, end = sender.end, sender.end
+	}
+	if !before(seq, sender.maxEnd+1) ||
+		receiver.maxWin != 0 && !after(end, sender.end-receiver.maxWin-1) ||
+		!before(acked, receiver.end+1) || !after(acked, receiver.end-66000-1) {
+		return false
+	}
+	if after(end, sender.end) {
+		sender.end = end
+	}
+	if s.flags&ack != 0 && (!sender.hasAck || after(acked, sender.maxAck)) {
+		sender.maxAck, sender.hasAck = acked, true
+	}
+	if after(acked+window, receiver.maxEnd-1) {
+		receiver.maxEnd = acked + window
+	}
+	return true
+}
+
+// kernelNAT is a masquerading Linux router.
+type kernelNAT struct {
+	wire
+	inside  netip.AddrPort // the one host's local endpoint
+	outside netip.AddrPort // LINUX-TCP.md, 10: the same one towards everyone
+	entries map[netip.AddrPort]*conntrack
+}
+
+func newKernelNAT(w wire, p Profile, inside netip.AddrPort, taken uint16) *kernelNAT {
+	port := inside.Port()
+	if taken != 0 {
+		port = taken
+	}
+	return &kernelNAT{wire: w, inside: inside, outside: netip.AddrPortFrom(w.addr, port), entries: map[netip.AddrPort]*conntrack{}}
+}
+
+// observed implements box.
+func (n *kernelNAT) observed(netip.AddrPort) netip.AddrPort { return n.outside }
+
+// entry returns the live entry with a remote endpoint, or nil.
+func (n *kernelNAT) entry(remote netip.AddrPort) *conntrack {
+	c := n.entries[remote]
+	if c != nil && n.w.now >= c.expires {
+		delete(n.entries, remote)
+		return nil
+	}
+	return c
+}
+
+// fromInside implements box.
+func (n *kernelNAT) fromInside(s segment) {
+	if s.icmp != noICMP {
+		return
+	}
+	c := n.entry(s.dst)
+	fresh := false
+	if c != nil {
+		switch c.track(n.w.now, original, &s) {
+		case ctReject:
+			n.w.logf("%s: INVALID, leaves untranslated: %v", n.name, s)
+			return
+		case ctKilled:
+			delete(n.entries, s.dst)
+		case ctRepeat:
+			delete(n.entries, s.dst)
+			c = nil
+		}
+	}
+	if c == nil {
+		if c = newConntrack(n.w.now, &s); c == nil {
+			n.w.logf("%s: INVALID, belongs to nothing: %v", n.name, s)
+			return
+		}
+		fresh = true
+	}
+	if !s.hop() {
+		n.expired(s, n.deliver) // a new entry is not confirmed
+		return
+	}
+	if fresh {
+		n.entries[s.dst] = c
+	}
+	s.src = n.outside
+	n.send(s)
+}
+
+// fromOutside implements box.
+func (n *kernelNAT) fromOutside(s segment) {
+	c := n.entry(s.src)
+	switch {
+	case c == nil || s.dst != n.outside:
+		n.unsolicited(s)
+		return
+	case s.icmp != noICMP:
+		// RELATED: passed on, and the entry is none the wiser.
+	default:
+		switch c.track(n.w.now, reply, &s) {
+		case ctReject, ctRepeat:
+			n.w.logf("%s: INVALID from outside: %v", n.name, s)
+			n.unsolicited(s)
+			return
+		case ctKilled:
+			delete(n.entries, s.src)
+		}
+	}
+	// Tracking comes before routing: what dies here has changed the entry.
+	if !s.hop() {
+		n.expired(s, n.send)
+		return
+	}
+	s.dst = n.inside
+	n.deliver(s)
+}
