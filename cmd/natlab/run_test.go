@@ -95,7 +95,7 @@ func TestRunTarget(t *testing.T) {
 // TestOnB is the command on B of TestRunTarget.
 func TestOnB(t *testing.T) {
 	if os.Getenv("LAB_SERVER") == "" {
-		t.Skip("is run inside a lab by TestRunTarget")
+		return // there is nothing to do outside a lab
 	}
 	if os.Getenv("PEER") != "" {
 		t.Error("B has A's identity")
@@ -117,7 +117,7 @@ func TestOnB(t *testing.T) {
 // TestOnA is the command on A of TestRunTarget.
 func TestOnA(t *testing.T) {
 	if os.Getenv("LAB_SERVER") == "" {
-		t.Skip("is run inside a lab by TestRunTarget")
+		return // there is nothing to do outside a lab
 	}
 	key, created, err := identity.LoadOrCreate(filepath.Join(os.Getenv("PEERD_STATE_DIR"), "identity.key"))
 	if err != nil || created {
