@@ -90,7 +90,7 @@ func TestSpecLimits(t *testing.T) {
 	} {
 		want[name] = fmt.Sprint(v)
 	}
-	equalRows(t, "limits", specTable(t, "## 9.", "name", "value"), want)
+	equalRows(t, "limits", specTable(t, "## 10.", "name", "value"), want)
 }
 
 func TestSpecNames(t *testing.T) {
@@ -106,7 +106,7 @@ func TestSpecNames(t *testing.T) {
 }
 
 func TestSpecLayoutSizes(t *testing.T) {
-	for heading, want := range map[string]int{"### 2.1": idRawLen, "## 6.": PreambleSize, "## 7.": AttachSize} {
+	for heading, want := range map[string]int{"### 2.1": idRawLen, "## 7.": PreambleSize, "## 8.": AttachSize} {
 		end := 0
 		for _, row := range specTable(t, heading, "offset", "size", "field") {
 			var offset, size int
