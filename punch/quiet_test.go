@@ -149,6 +149,16 @@ func TestQuietDialRefusedEndsQuietDialling(t *testing.T) {
 	r.wantTTLs(0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
 }
 
+// A program that stands still holds its quiet dial until the kernel repeats it,
+// with the normal TTL: what refuses that is not as near as it looks.
+func TestRefusalOfTheKernelsRepetitionIsNotOfTheQuietDial(t *testing.T) {
+	r := newQuietRig(t, nil)
+	r.refuse(1)
+	r.freeze(time.Second + rigsRTT)
+	r.last(2).fail(ErrRefused)
+	r.wantTTLs(0, 2, 2)
+}
+
 // long lets the next dial, a loud one, be refused so late that the quiet one
 // after it is a long one, and lets nobody meet that.
 func (r *rig) long(n int) {

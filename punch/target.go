@@ -200,7 +200,8 @@ func (t *target) failed(err error) {
 	t.drop()
 	t.clearTimer()
 	t.trace(Failed, err)
-	wasQuiet := t.quiet.ttl > 0
+	// What the kernel repeats is not quiet any more.
+	wasQuiet := t.quiet.ttl > 0 && t.e.cfg.Clock.Now().Sub(t.dialled) < synSchedule[0]*time.Second
 	if wasQuiet && errors.Is(err, ErrRefused) {
 		t.quietRefused()
 	}

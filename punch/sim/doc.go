@@ -4,12 +4,13 @@
 //
 //	Executor A ─ program ─ host ─ nat ── link ── nat ─ host ─ program ─ Executor B
 //	            (freezes)  (TCP)       (delay, loss)    (TCP)  (freezes)
+//	hops from A:              1          2          3     4
 //
 // A run takes some hundred microseconds and depends on its [Case] alone, so
 // that thousands of cases of round trip, skew, loss and NAT behaviour belong to
 // every run of the tests, and each that fails can be replayed by its seed. The
 // model claims the rules of LINUX-TCP.md and NAT.md that the tests in
-// tcp_test.go and conntrack_test.go are named after; the real kernel in package
+// tcp_test.go and nat_test.go are named after; the real kernel in package
 // natlab is the authority where they differ.
 //
 // Everything that happens is a function in one queue, ordered by virtual time

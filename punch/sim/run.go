@@ -22,8 +22,8 @@ type Result struct {
 	// Trapped says that a SYN of the peer met no connecting socket behind a
 	// netfilter NAT. Its entry was left over from a dial that an ICMP error had
 	// ended, and is bound to that dial's sequence number from then on: for two
-	// minutes everything else from this side is INVALID (NAT.md, 6). No program
-	// can prevent it that sends at most 100 SYNs a second, and none can mend it.
+	// minutes everything else from this side is INVALID (NAT.md, 6). A quiet dial
+	// prevents it, and nothing mends it.
 	Trapped bool
 	// Stunned says that the program had not even heard of that refusal when the
 	// SYN came: it stood still, or was about to be scheduled. Nothing that an

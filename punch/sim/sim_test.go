@@ -314,6 +314,34 @@ func TestTrapBySmallRoundTrip(t *testing.T) {
 	}
 }
 
+// How late a peer may be must not matter, also when the first long quiet dial is
+// over and both kinds take turns. It does: see maxGivenUp. Where a handshake that
+// is under way is left alone and the TTL stays 2, all of these are direct within
+// two round trips; then maxLate is to be 0, but for what is stunned.
+func TestLaterThanTheLongQuietDial(t *testing.T) {
+	const maxLate = 0.06
+	for _, names := range [][2]string{{"linux-open", "linux-open"}, {"linux-icmp", "linux-icmp"}, {"user-rst", "linux-open"}, {"linux-drop", "linux-icmp"}} {
+		cell := Cell{A: profile(t, names[0]), B: profile(t, names[1]), RTT: 40 * time.Millisecond}
+		runs, failed, worst := 0, 0, time.Duration(0)
+		for cell.Freeze = 900 * time.Millisecond; cell.Freeze < 4*time.Second; cell.Freeze += 50 * time.Millisecond {
+			for seed := range uint64(5) {
+				r := Run(cell.Case(seed))
+				if runs++; r.Direct {
+					worst = max(worst, r.Initiator-cell.Freeze)
+				} else {
+					failed++
+				}
+				if len(r.Problems) > 0 || r.Trapped && !r.Stunned && !r.Direct {
+					t.Errorf("%v, freeze %v, seed %d: trapped %t, problems %q", names, cell.Freeze, seed, r.Trapped, r.Problems)
+				}
+			}
+		}
+		if t.Logf("%v: %d of %d not direct, the worst %v after it went on", names, failed, runs, worst); float64(failed) > maxLate*float64(runs) {
+			t.Errorf("%v: %d of %d not direct", names, failed, runs)
+		}
+	}
+}
+
 // The real lab's medians from the request to the first byte, 2026-11-22.
 func TestCalibration(t *testing.T) {
 	const short, long = 2 * time.Millisecond, 40 * time.Millisecond
