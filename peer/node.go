@@ -151,7 +151,7 @@ func (n *Node) dialServer(ctx context.Context) (net.Conn, error) {
 func (n *Node) dialServerAt(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, serverDialTimeout)
 	defer cancel()
-	conn, err := n.port.Dial(ctx, to, 0)
+	conn, err := n.port.Dial(ctx, to)
 	if err != nil {
 		return nil, err
 	}
@@ -172,8 +172,16 @@ func (c abruptConn) Close() error {
 }
 
 // dialPeer makes one dial for the punching executor.
-func (n *Node) dialPeer(ctx context.Context, to netip.AddrPort, ttl int) (net.Conn, error) {
-	conn, err := n.port.Dial(ctx, to, ttl)
+func (n *Node) dialPeer(to netip.AddrPort, ttl int) punch.Dialling {
+	return dialling{n.port.Begin(to, ttl)}
+}
+
+// dialling says in punch's words how a dial ended.
+type dialling struct{ *reuse.Dial }
+
+// Wait implements punch.Dialling.
+func (d dialling) Wait(ctx context.Context) (net.Conn, error) {
+	conn, err := d.Dial.Wait(ctx)
 	switch {
 	case err == nil:
 		return conn, nil

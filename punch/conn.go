@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/peerd/peerd/proto"
@@ -55,10 +56,12 @@ func (c *Conn) Close() error {
 // netSocket is a Socket of the kernel's.
 type netSocket struct {
 	loop   *loop
-	cancel context.CancelFunc // ends the dial
-	ended  chan struct{}      // closed when the dial has ended
-	conn   *Conn              // nil until connected
-	closed bool               // this and conn are owned by the loop
+	cancel context.CancelFunc       // ends the dial
+	dial   atomic.Pointer[Dialling] // once it has begun
+	ended  chan struct{}            // closed when the dial has ended
+	raw    net.Conn                 // what came of it; set before ended is closed
+	conn   *Conn                    // nil until connected
+	closed bool                     // this and conn are owned by the loop
 }
 
 // Send implements Socket. The buffer of a new connection has room for it.
@@ -69,11 +72,20 @@ func (s *netSocket) Send(preamble []byte) {
 	s.conn.SetWriteDeadline(time.Time{})
 }
 
+// Answered implements Socket.
+func (s *netSocket) Answered() bool {
+	dial := s.dial.Load()
+	return dial != nil && (*dial).Answered()
+}
+
 // Close implements Socket. The 4-tuple is free when it returns.
 func (s *netSocket) Close() {
 	s.closed = true
 	s.cancel()
 	<-s.ended
+	if s.conn == nil && s.raw != nil {
+		reset(s.raw) // it has just been completed, and nobody has heard of it
+	}
 	if s.conn != nil {
 		s.conn.settle(errUnproven)
 		reset(s.conn.Conn)
@@ -104,19 +116,21 @@ func (n netSockets) Dial(to netip.AddrPort, ttl int, h Handler) Socket {
 // connect dials, hands the socket over and waits for the first bytes.
 func (n netSockets) connect(ctx context.Context, s *netSocket, to netip.AddrPort, ttl int, h Handler) {
 	defer s.cancel()
-	raw, err := n.run.cfg.Dial(ctx, to, ttl)
+	dial := n.run.cfg.Dial(to, ttl)
+	s.dial.Store(&dial)
+	var err error
+	s.raw, err = dial.Wait(ctx)
 	close(s.ended)
 	if err != nil {
 		s.post(func() { h.Failed(err) })
 		return
 	}
-	conn := &Conn{Conn: raw, run: n.run, judge: make(chan struct{})}
-	if !s.connected(conn, h) {
-		reset(raw)
+	if !s.connected(&Conn{Conn: s.raw, run: n.run, judge: make(chan struct{})}, h) {
+		reset(s.raw) // the loop may have ended
 		return
 	}
 	var preamble [proto.PreambleSize]byte
-	if _, err := io.ReadFull(raw, preamble[:]); err != nil {
+	if _, err := io.ReadFull(s.raw, preamble[:]); err != nil {
 		s.post(func() { h.Failed(fmt.Errorf("%w: %v", ErrHungUp, err)) })
 		return
 	}

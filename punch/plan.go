@@ -21,8 +21,7 @@ type Plan struct {
 	// transcript at this moment.
 	Start uint32 `json:"start_us"`
 	// Hold is how long a dial without an answer is held before it is replaced:
-	// long enough for an answer that is under way. Where it would not be shorter
-	// than the kernel's first retransmission, dials are not replaced.
+	// long enough for an answer that is under way.
 	Hold uint32 `json:"hold_us"`
 	// Limit is when both sides give up.
 	Limit     uint32 `json:"limit_us"`

@@ -19,20 +19,19 @@ import (
 // the entry is there, a socket stands behind it, and nothing reaches the peer's
 // NAT that it could refuse. The peer's first SYN then meets both. Only where
 // that does not help, for instance because our own NAT forgets its entry at any
-// ICMP error, or is further away than the TTL, both kinds of dials take turns.
+// ICMP error, or stands behind another one, both kinds of dials take turns.
 type quiet struct {
 	ttl   int           // of the dial under way, or 0 if it is not quiet
-	next  int           // TTL of the next one; 0 before the first
-	tooBy int           // the least TTL that reached what refuses; 0 if none did
+	never bool          // even so close to us something refuses
 	lasts time.Duration // how long the dial under way is held
 	long  time.Time     // when the last long one began
 }
 
 const (
-	// quietTTL is the TTL to begin with: the SYN passes one NAT and dies at the
-	// router behind it. Up to quietTTLMax is tried, for who is behind more.
-	quietTTL    = 2
-	quietTTLMax = 6
+	// quietTTL lets the SYN pass one NAT and die at the router behind it. With
+	// more it might pass a carrier's NAT, too, but also reach the peer's over a
+	// short way, which would hold its sequence number against us.
+	quietTTL = 2
 	// quietLong ends before the kernel repeats the SYN, which would not be
 	// quiet.
 	quietLong = 900 * time.Millisecond
@@ -51,22 +50,7 @@ const (
 // of one network there is no NAT to open, and what refuses must be further away
 // than our own NAT.
 func (t *target) canBeQuiet() bool {
-	return t.e.cfg.Quiet && t.step.To.Kind == proto.Observed && t.quiet.tooBy != quietTTL
-}
-
-// quietRefused learns from a RST that met a quiet dial: it went too far.
-func (t *target) quietRefused() {
-	t.quiet.tooBy = t.quiet.ttl
-	t.quiet.next = max(quietTTL, t.quiet.ttl-1)
-}
-
-// quietUnmet learns from a long quiet dial that nobody met: perhaps our SYN did
-// not get past all of our own NATs.
-func (t *target) quietUnmet() {
-	t.quiet.next = min(t.quiet.ttl+1, quietTTLMax)
-	if t.quiet.tooBy > 0 {
-		t.quiet.next = min(t.quiet.next, t.quiet.tooBy-1)
-	}
+	return t.e.cfg.Quiet && t.step.To.Kind == proto.Observed && !t.quiet.never
 }
 
 // quietTime is how long the next quiet dial is held.
@@ -82,7 +66,7 @@ func (t *target) quietTime() time.Duration {
 // dialQuietly dials at once, whatever the pace: every moment without a socket
 // may be the one in which the peer's SYN comes.
 func (t *target) dialQuietly(lasts time.Duration) {
-	t.quiet.ttl = max(quietTTL, t.quiet.next)
+	t.quiet.ttl = quietTTL
 	t.quiet.lasts = lasts
 	t.dial()
 }
@@ -90,8 +74,8 @@ func (t *target) dialQuietly(lasts time.Duration) {
 // dialLoudly replaces a quiet dial by an ordinary one, as soon as the pace
 // allows.
 func (t *target) dialLoudly() {
-	if t.quiet.lasts == quietLong {
-		t.quietUnmet()
+	if t.waitForAnswered(t.dialLoudly) {
+		return
 	}
 	if wait := t.pace.take(t.e.cfg.Clock.Now()); wait > 0 {
 		t.after(wait, t.replaceQuiet)
@@ -101,6 +85,9 @@ func (t *target) dialLoudly() {
 }
 
 func (t *target) replaceQuiet() {
+	if t.waitForAnswered(t.replaceQuiet) {
+		return
+	}
 	t.drop()
 	t.quiet.ttl = 0
 	t.trace(Replaced, nil)

@@ -116,8 +116,8 @@ func TestQuietAndLoudTakeTurns(t *testing.T) {
 	r.await(3)
 	n := 3
 	for r.refuse(n); r.now.Sub(long) <= quietLong+turns; r.refuse(n) {
-		if got := r.last(n + 1).ttl; got != 3 {
-			t.Fatalf("dial %d has TTL %d, want one more than what did not help", n+1, got)
+		if got := r.last(n + 1).ttl; got != quietTTL {
+			t.Fatalf("dial %d has TTL %d", n+1, got)
 		}
 		if d := r.await(n + 2); d < rigsRTT/2 || d > rigsRTT*3/2+20*ms {
 			t.Fatalf("a short quiet dial of %v", d)
@@ -159,34 +159,14 @@ func TestRefusalOfTheKernelsRepetitionIsNotOfTheQuietDial(t *testing.T) {
 	r.wantTTLs(0, 2, 2)
 }
 
-// long lets the next dial, a loud one, be refused so late that the quiet one
-// after it is a long one, and lets nobody meet that.
-func (r *rig) long(n int) {
-	r.t.Helper()
-	r.pass(quietLong + turns)
-	r.socks[n-1].fail(ErrRefused)
-	r.await(n + 2)
-}
-
-func TestQuietTTLGrowsUpToTheMax(t *testing.T) {
-	r := newQuietRig(t, func(c *Config) { c.Plan.Hold, c.Plan.Limit = 5_000_000, 60_000_000 })
-	for n := 1; n < 15; n += 2 {
-		r.long(n)
-	}
-	r.wantTTLs(0, 2, 0, 3, 0, 4, 0, 5, 0, 6, 0, 6, 0, 6, 0)
-}
-
-func TestQuietTTLStaysBelowWhatWasRefused(t *testing.T) {
-	r := newQuietRig(t, func(c *Config) { c.Plan.Hold, c.Plan.Limit = 5_000_000, 60_000_000 })
-	r.long(1)
-	r.long(3)
-	r.pass(quietLong + turns)
-	r.socks[4].fail(ErrRefused)
-	r.refuse(6) // with TTL 4
-	r.await(7)
-	r.long(7)
-	r.long(9)
-	r.wantTTLs(0, 2, 0, 3, 0, 4, 0, 3, 0, 3, 0)
+// A quiet dial that the peer has met is not replaced, whatever the time.
+func TestAnsweredQuietDialIsNotReplaced(t *testing.T) {
+	r := newQuietRig(t, nil)
+	r.refuse(1)
+	r.last(2).answered = true
+	r.pass(2 * time.Second)
+	r.last(2).connect()
+	r.wantTTLs(0, 2)
 }
 
 func TestQuietDialHasNoBetterAnswerToATupleInUse(t *testing.T) {

@@ -16,11 +16,9 @@ type RunConfig struct {
 	Role       proto.Role
 	Secret     proto.Secret
 	Received   time.Time // when the transcript was read from the server's connection
-	// Dial connects to an address from the one local port, with the SYN's TTL if
-	// that is not 0, and closes the socket with SO_LINGER 0 when ctx ends first.
-	// Its errors are, or wrap,
-	// ErrRefused, ErrTupleInUse and ErrNoAnswer where they apply.
-	Dial func(ctx context.Context, to netip.AddrPort, ttl int) (net.Conn, error)
+	// Dial starts to connect to an address from the one local port, with the
+	// SYN's TTL if that is not 0.
+	Dial func(to netip.AddrPort, ttl int) Dialling
 	// Gate hands over the accepted sockets of this introduction.
 	Gate *Gate
 	// Admit returns why an address must not be dialled from here, or nil.
@@ -29,6 +27,16 @@ type RunConfig struct {
 	Quiet  bool
 	Budget *Budget     // the node's; nil is without bounds
 	Trace  func(Event) // called one at a time; nil ignores the events
+}
+
+// Dialling is a dial under way.
+type Dialling interface {
+	// Wait returns the connection. If ctx ends first, the socket is closed with
+	// SO_LINGER 0. Errors are, or wrap, ErrRefused, ErrTupleInUse and ErrNoAnswer
+	// where they apply. It is called once.
+	Wait(ctx context.Context) (net.Conn, error)
+	// Answered is that of Socket. It may be called at any time.
+	Answered() bool
 }
 
 // Run is one side of an introduction being punched in real time. Its methods

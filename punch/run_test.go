@@ -77,7 +77,7 @@ func (n *node) addr() string { return n.listener.Addr().String() }
 func (n *node) start(t *testing.T, tr *proto.Transcript, role proto.Role, key proto.Secret) {
 	t.Helper()
 	run, err := Start(RunConfig{
-		Transcript: tr, Role: role, Secret: key, Received: time.Now(), Dial: n.dial, Gate: n.gate,
+		Transcript: tr, Role: role, Secret: key, Received: time.Now(), Dial: dialling(n.dial), Gate: n.gate,
 		Trace: func(e Event) { t.Log(role, e) },
 	})
 	if err != nil {
@@ -228,11 +228,11 @@ func TestStopEndsADialUnderWay(t *testing.T) {
 	started := make(chan struct{})
 	run, err := Start(RunConfig{
 		Transcript: &tr, Role: proto.Initiator, Secret: secret, Received: time.Now(), Gate: a.gate,
-		Dial: func(ctx context.Context, _ netip.AddrPort, _ int) (net.Conn, error) {
+		Dial: dialling(func(ctx context.Context, _ netip.AddrPort, _ int) (net.Conn, error) {
 			close(started)
 			<-ctx.Done()
 			return nil, ctx.Err()
-		},
+		}),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -281,5 +281,17 @@ func TestClosedConnReadReturns(t *testing.T) {
 	c.Close()
 	if err := <-done; !errors.Is(err, net.ErrClosed) {
 		t.Errorf("Read = %v", err)
+	}
+}
+
+// blockingDial is a dial that nobody can look at before its end.
+type blockingDial func(ctx context.Context) (net.Conn, error)
+
+func (d blockingDial) Wait(ctx context.Context) (net.Conn, error) { return d(ctx) }
+func (blockingDial) Answered() bool                               { return false }
+
+func dialling(dial func(context.Context, netip.AddrPort, int) (net.Conn, error)) func(netip.AddrPort, int) Dialling {
+	return func(to netip.AddrPort, ttl int) Dialling {
+		return blockingDial(func(ctx context.Context) (net.Conn, error) { return dial(ctx, to, ttl) })
 	}
 }

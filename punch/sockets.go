@@ -35,6 +35,11 @@ type Handler interface {
 type Socket interface {
 	// Send sends a preamble. It does not block.
 	Send(preamble []byte)
+	// Answered reports, of a dial whose end its Handler has not heard of,
+	// whether the peer's SYN or SYN-ACK has come: the handshake is about to be
+	// complete (SYN-RECEIVED, RFC 9293), or is already. Where the operating
+	// system does not tell, it is false.
+	Answered() bool
 	// Close gives the socket up with SO_LINGER 0: in SYN_SENT nothing is sent
 	// and the 4-tuple is free at once; otherwise the peer gets a RST.
 	Close()

@@ -25,8 +25,7 @@ type target struct {
 	dials     int
 	dialled   time.Time
 	connected bool
-	replaced  bool // the last dial was closed without an answer
-	owed      int  // SYNs taken from the node's budget
+	owed      int // SYNs taken from the node's budget
 	last      error
 	stop      func() // stops the timer, if one is set
 	quiet     quiet
@@ -54,18 +53,12 @@ const (
 	// timer would give up, is to be heard first.
 	lateness = 20 * time.Millisecond
 	grace    = 20 * time.Millisecond
-	// proofMin is how long the other end of a connection has at least for its
-	// preamble. A connection on which it does not arrive keeps a better one
-	// from being made.
-	proofMin  = 1500 * time.Millisecond
-	proofRTTs = 4
+	// answeredFor is how long a dial that the peer has answered is waited for,
+	// besides four round trips, and answeredPoll how often it is looked at.
+	answeredFor  = 3 * time.Second
+	answeredPoll = 50 * time.Millisecond
 	// gapOther is the mean pause after an error that is the host's own.
 	gapOther = 500 * time.Millisecond
-
-	// holdMax is the longest Hold after which a dial is replaced. Where it is
-	// longer, the kernel's retransmission does the same a little later, and does
-	// not confuse the NATs by a new sequence number.
-	holdMax = 700 * time.Millisecond
 )
 
 var (
@@ -138,9 +131,7 @@ func (t *target) watch() {
 		t.after(max(0, t.quiet.lasts-t.e.cfg.Clock.Now().Sub(t.dialled)), t.dialLoudly)
 		return
 	}
-	if t.step.Once || t.hold() <= holdMax {
-		t.after(max(0, t.hold()-t.e.cfg.Clock.Now().Sub(t.dialled)), t.unanswered)
-	}
+	t.after(max(0, t.hold()-t.e.cfg.Clock.Now().Sub(t.dialled)), t.unanswered)
 }
 
 func (t *target) hold() time.Duration {
@@ -150,15 +141,30 @@ func (t *target) hold() time.Duration {
 	return micros(t.e.cfg.Plan.Hold)
 }
 
+// waitForAnswered has f called again later if the dial under way has been
+// answered: giving it up now would send a RST after a handshake that both sides'
+// NATs have seen.
+func (t *target) waitForAnswered(f func()) bool {
+	rtt := micros(t.e.cfg.Plan.RTT)
+	held := t.e.cfg.Clock.Now().Sub(t.dialled)
+	if held >= answeredFor+4*rtt || !t.sock.Answered() {
+		return false
+	}
+	t.after(max(answeredPoll, rtt), f)
+	return true
+}
+
 // unanswered replaces a dial that had no answer: the SYN may be lost, and the
 // kernel's own retransmission comes only after a second.
 func (t *target) unanswered() {
+	if t.waitForAnswered(t.unanswered) {
+		return
+	}
 	t.drop()
 	if t.step.Once {
 		t.finish(ErrNoAnswer)
 		return
 	}
-	t.replaced = true
 	t.trace(Replaced, nil)
 	t.schedule(t.pace.take(t.e.cfg.Clock.Now()))
 }
@@ -203,11 +209,11 @@ func (t *target) failed(err error) {
 	// What the kernel repeats is not quiet any more.
 	wasQuiet := t.quiet.ttl > 0 && t.e.cfg.Clock.Now().Sub(t.dialled) < synSchedule[0]*time.Second
 	if wasQuiet && errors.Is(err, ErrRefused) {
-		t.quietRefused()
+		t.quiet.never = true
 	}
 	t.quiet.ttl = 0
 	pause := t.pause(err)
-	t.last, t.replaced = err, false
+	t.last = err
 	if t.step.Once {
 		t.finish(err)
 		return
@@ -252,17 +258,13 @@ func (t *target) jitter(d time.Duration) time.Duration {
 // itself.
 func (t *target) established() {
 	t.account()
-	t.connected, t.replaced, t.quiet.ttl = true, false, 0
+	t.connected, t.quiet.ttl = true, 0
 	t.trace(Connected, nil)
-	t.after(t.proofWait(), t.silent)
+	t.after(proto.PreambleDeadline, t.silent)
 	t.e.sendPreamble(t.sock)
 	if t.e.cfg.Connected != nil {
 		t.e.cfg.Connected(t.sock, t.attempt)
 	}
-}
-
-func (t *target) proofWait() time.Duration {
-	return min(max(proofMin, proofRTTs*micros(t.e.cfg.Plan.RTT)), proto.PreambleDeadline)
 }
 
 // silent gives up a connection on which no preamble has come. Another one may

@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// CanDialQuietly says whether this system can dial with a TTL.
+// CanDialQuietly says whether Begin takes a TTL on this system.
 const CanDialQuietly = true
 
 // minTTL is the least TTL that a quiet dial accepts of what comes back, and of
@@ -20,26 +20,73 @@ const CanDialQuietly = true
 // this.
 const minTTL = 16
 
-// dial makes the connection by system calls of its own: package net cannot
-// change an option between the SYN and the end of the handshake.
-func (p *Port) dial(ctx context.Context, to netip.AddrPort, ttl int) (net.Conn, error) {
+// Dial is a dial under way. It is made by system calls of our own: package net
+// cannot change an option between the SYN and the end of the handshake.
+type Dial struct {
+	to  netip.AddrPort
+	f   *os.File // the socket
+	err error    // why there is none, or no SYN
+}
+
+// Begin starts to connect to an address from the port. Wait must be called on
+// the result.
+//
+// A ttl above 0 makes it a quiet dial: the SYN is sent with that TTL, so that it
+// opens this side's NATs and dies before the other side's, and the ICMP errors
+// that this may cause do not end the dial. The socket then waits for the peer's
+// SYN. The kernel repeats the SYN after a second, with the normal TTL.
+func (p *Port) Begin(to netip.AddrPort, ttl int) *Dial {
 	fd, err := p.socket(to.Addr())
 	if err != nil {
-		return nil, dialError(to, err)
+		return &Dial{to: to, err: err}
 	}
 	f := os.NewFile(uintptr(fd), "dial") // owns fd from here on
-	defer f.Close()
-	if err := connect(fd, to, ttl); err != nil {
-		return nil, dialError(to, err)
-	}
-	if err := awaitConnected(ctx, f); err != nil {
-		return nil, dialError(to, err)
-	}
-	conn, err := ordinary(f, hopLimitOf(to.Addr()))
+	return &Dial{to: to, f: f, err: connect(fd, to, ttl)}
+}
+
+// Wait returns the connection. If ctx ends first, the socket is closed with
+// SO_LINGER 0: in SYN_SENT nothing is sent and the 4-tuple is free at once.
+// IsRefused, IsTupleInUse and IsNoAnswer judge the error. It is to be called
+// once.
+func (d *Dial) Wait(ctx context.Context) (net.Conn, error) {
+	conn, err := d.wait(ctx)
 	if err != nil {
-		return nil, dialError(to, err)
+		// The error that package net would return.
+		return nil, &net.OpError{Op: "dial", Net: "tcp", Addr: net.TCPAddrFromAddrPort(d.to), Err: err}
 	}
 	return conn, nil
+}
+
+func (d *Dial) wait(ctx context.Context) (net.Conn, error) {
+	if d.f == nil {
+		return nil, d.err
+	}
+	defer d.f.Close()
+	if d.err != nil {
+		return nil, d.err
+	}
+	if err := awaitConnected(ctx, d.f); err != nil {
+		return nil, err
+	}
+	return ordinary(d.f, hopLimitOf(d.to.Addr()))
+}
+
+// Answered reports whether the peer's SYN or SYN-ACK has come. It may be called
+// at any time, and is false once Wait has returned.
+func (d *Dial) Answered() bool {
+	if d.f == nil {
+		return false
+	}
+	raw, err := d.f.SyscallConn()
+	if err != nil {
+		return false
+	}
+	answered := false
+	raw.Control(func(fd uintptr) {
+		state, err := tcpState(int(fd))
+		answered = err == nil && (state == tcpSynReceived || state == tcpEstablished)
+	})
+	return answered
 }
 
 // ordinary makes a connected socket one of package net's, without the options
@@ -56,12 +103,9 @@ func ordinary(f *os.File, hops hopLimit) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return conn, conn.(*net.TCPConn).SetKeepAlive(false)
-}
-
-// dialError is the error that package net would return.
-func dialError(to netip.AddrPort, err error) error {
-	return &net.OpError{Op: "dial", Net: "tcp", Addr: net.TCPAddrFromAddrPort(to), Err: err}
+	tcp := conn.(*net.TCPConn)
+	// From here on an ordinary close: what was written is to arrive.
+	return conn, errors.Join(tcp.SetLinger(-1), tcp.SetKeepAlive(false))
 }
 
 // socket returns a socket that is bound to the port.
@@ -159,8 +203,21 @@ func connected(fd int) (done bool, err error) {
 	if code != 0 {
 		return true, os.NewSyscallError("connect", unix.Errno(code))
 	}
-	if _, err := unix.Getpeername(fd); err != nil {
-		return false, nil // still connecting
+	state, err := tcpState(fd)
+	return err != nil || state != tcpSynSent && state != tcpSynReceived, err
+}
+
+// States of TCP_INFO (linux/tcp_states.h).
+const (
+	tcpEstablished = 1
+	tcpSynSent     = 2
+	tcpSynReceived = 3
+)
+
+func tcpState(fd int) (uint8, error) {
+	info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
+	if err != nil {
+		return 0, os.NewSyscallError("getsockopt", err)
 	}
-	return true, nil
+	return info.State, nil
 }

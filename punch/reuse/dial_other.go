@@ -9,19 +9,40 @@ import (
 	"net/netip"
 )
 
-// CanDialQuietly says whether this system can dial with a TTL.
+// CanDialQuietly says whether Begin takes a TTL on this system.
 const CanDialQuietly = false
 
-// dial leaves the connection to package net.
-func (p *Port) dial(ctx context.Context, to netip.AddrPort, ttl int) (net.Conn, error) {
-	if ttl > 0 {
+// Dial is a dial that Wait makes, with package net.
+type Dial struct {
+	port uint16
+	to   netip.AddrPort
+	ttl  int
+}
+
+// Begin prepares to connect to an address from the port. Wait must be called on
+// the result. A ttl above 0 is an error on this system.
+func (p *Port) Begin(to netip.AddrPort, ttl int) *Dial { return &Dial{p.number, to, ttl} }
+
+// Wait connects. If ctx ends first, the socket is closed with SO_LINGER 0: in
+// SYN_SENT nothing is sent and the 4-tuple is free at once. IsRefused,
+// IsTupleInUse and IsNoAnswer judge the error. It is to be called once.
+func (d *Dial) Wait(ctx context.Context) (net.Conn, error) {
+	if d.ttl > 0 {
 		return nil, errors.ErrUnsupported
 	}
-	local := net.TCPAddr{IP: net.IPv4zero, Port: int(p.number)}
-	if to.Addr().Is6() {
+	local := net.TCPAddr{IP: net.IPv4zero, Port: int(d.port)}
+	if d.to.Addr().Is6() {
 		local.IP = net.IPv6zero
 	}
-	d := net.Dialer{LocalAddr: &local, Control: control(dialOptions), KeepAlive: -1}
-	d.SetMultipathTCP(false)
-	return d.DialContext(ctx, "tcp", to.String())
+	dialer := net.Dialer{LocalAddr: &local, Control: control(dialOptions), KeepAlive: -1}
+	dialer.SetMultipathTCP(false)
+	conn, err := dialer.DialContext(ctx, "tcp", d.to.String())
+	if err != nil {
+		return nil, err
+	}
+	// From here on an ordinary close: what was written is to arrive.
+	return conn, conn.(*net.TCPConn).SetLinger(-1)
 }
+
+// Answered is false: this system is not asked.
+func (*Dial) Answered() bool { return false }

@@ -135,22 +135,9 @@ func (p *Port) Number() uint16 { return p.number }
 // closes them.
 func (p *Port) Listeners() []net.Listener { return p.listeners }
 
-// Dial connects to an address from the port. If ctx ends first, the socket is
-// closed with SO_LINGER 0: in SYN_SENT nothing is sent and the 4-tuple is free
-// at once. IsRefused, IsTupleInUse and IsNoAnswer judge the error.
-//
-// A ttl above 0 makes it a quiet dial, where CanDialQuietly: the SYN is sent
-// with that TTL, so that it opens this side's NATs and dies before the other
-// side's, and the ICMP errors that this may cause do not end the dial. The
-// socket then waits for the peer's SYN. The kernel repeats the SYN after a
-// second, with the normal TTL.
-func (p *Port) Dial(ctx context.Context, to netip.AddrPort, ttl int) (net.Conn, error) {
-	conn, err := p.dial(ctx, to, ttl)
-	if err != nil {
-		return nil, err
-	}
-	// From here on an ordinary close: what was written is to arrive.
-	return conn, conn.(*net.TCPConn).SetLinger(-1)
+// Dial connects to an address from the port; see Begin and Dial.Wait.
+func (p *Port) Dial(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
+	return p.Begin(to, 0).Wait(ctx)
 }
 
 // Close closes the listeners and gives the port up. Connections stay.

@@ -44,7 +44,7 @@ func TestCancelledDialFreesTheTuple(t *testing.T) {
 	full := fullListener(t)
 	for range 3 {
 		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-		_, err := p.Dial(ctx, full, 0)
+		_, err := p.Dial(ctx, full)
 		cancel()
 		if err == nil || IsTupleInUse(err) {
 			t.Fatalf("dial to a listener that answers no SYN: %v", err)

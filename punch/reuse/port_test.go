@@ -48,7 +48,7 @@ func TestDialAndListenShareThePort(t *testing.T) {
 	first, accepted := server(t)
 	second, _ := server(t)
 	for _, to := range []netip.AddrPort{first, second} {
-		c, err := p.Dial(t.Context(), to, 0)
+		c, err := p.Dial(t.Context(), to)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -60,7 +60,7 @@ func TestDialAndListenShareThePort(t *testing.T) {
 	if c := <-accepted; c.RemoteAddr().(*net.TCPAddr).Port != int(p.Number()) {
 		t.Errorf("the server saw %v, want port %d", c.RemoteAddr(), p.Number())
 	}
-	_, err := p.Dial(t.Context(), first, 0)
+	_, err := p.Dial(t.Context(), first)
 	if !IsTupleInUse(err) {
 		t.Errorf("second dial to one endpoint: %v, want one that IsTupleInUse", err)
 	}
@@ -79,7 +79,7 @@ func TestDialErrors(t *testing.T) {
 	}
 	to := netip.MustParseAddrPort(l.Addr().String())
 	l.Close()
-	if _, err := p.Dial(t.Context(), to, 0); !IsRefused(err) || IsTupleInUse(err) || IsNoAnswer(err) {
+	if _, err := p.Dial(t.Context(), to); !IsRefused(err) || IsTupleInUse(err) || IsNoAnswer(err) {
 		t.Errorf("dialling a closed port: %v, want one that IsRefused only", err)
 	}
 }
@@ -110,7 +110,7 @@ func TestClaimOverEndedConnections(t *testing.T) {
 	p := mustClaim(t, 0)
 	number := p.Number()
 	to, accepted := server(t)
-	c, err := p.Dial(t.Context(), to, 0)
+	c, err := p.Dial(t.Context(), to)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -121,7 +121,7 @@ func TestClaimOverEndedConnections(t *testing.T) {
 	mustClaim(t, number).Close() // FIN_WAIT2
 	far.Close()
 	p = mustClaim(t, number) // TIME_WAIT
-	c, err = p.Dial(t.Context(), to, 0)
+	c, err = p.Dial(t.Context(), to)
 	if err != nil {
 		t.Fatalf("dialling over TIME_WAIT: %v", err)
 	}

@@ -262,3 +262,8 @@ func (s *socket) Close() {
 		s.t.close()
 	}
 }
+
+// Answered implements punch.Socket.
+func (s *socket) Answered() bool {
+	return s.t != nil && (s.t.state == synReceived || s.t.state == established)
+}
