@@ -16,7 +16,7 @@ import (
 // ATTACH at once, so it costs no round trip of its own.
 
 // attachLimit bounds the wait for the other side's record.
-const attachLimit = 15 * time.Second
+const attachLimit = 10 * time.Second
 
 // errAttach means that the other side's record is not what it should be.
 var errAttach = errors.New("the peer's attach record is not valid on this connection")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/peerd/peerd/proto"
 	"github.com/peerd/peerd/rendezvous"
@@ -92,6 +93,20 @@ func (n *Node) leave(id proto.ID, c *call) {
 	if n.calls[id] == c {
 		delete(n.calls, id)
 		n.announceLocked()
+		n.endMeetingsLocked(id)
+	}
+}
+
+// endMeetingsLocked gives up the meetings with a peer that nobody wants any more
+// and that is not allowed by itself: no SYN may go there.
+func (n *Node) endMeetingsLocked(id proto.ID) {
+	if slices.Contains(n.cfg.Allow, id) {
+		return
+	}
+	for _, m := range n.meetings {
+		if m.peer == id {
+			m.cancel()
+		}
 	}
 }
 

@@ -23,6 +23,8 @@ type meeting struct {
 	intro rendezvous.Introduction
 	peer  proto.ID
 
+	ctx     context.Context
+	cancel  context.CancelFunc
 	settled chan struct{} // closed when session or err is set
 	session *Session
 	err     error
@@ -59,13 +61,40 @@ func (n *Node) meet(intro rendezvous.Introduction) *meeting {
 		node: n, intro: intro, peer: intro.Transcript.Party(intro.Role.Peer()).ID,
 		settled: make(chan struct{}), results: make(chan result), phase: PhasePunch,
 	}
-	if n.closed {
+	m.ctx, m.cancel = context.WithCancel(n.ctx)
+	switch {
+	case n.closed:
 		m.fail(ErrClosed)
 		return m
+	case len(n.meetings) >= maxMeetings:
+		m.fail(errBusy)
+		return m
 	}
+	n.endOldMeetingsLocked(m.peer)
 	n.meetings[id] = m
 	n.tasks.Go(m.run)
 	return m
+}
+
+// Bounds of the meetings that go on at a time. A server could forge offers in a
+// peer's name, so an allowed peer is bounded, too.
+const (
+	maxMeetings     = 32
+	maxPeerMeetings = 4
+)
+
+var errBusy = errors.New("too many connections are being made")
+
+// endOldMeetingsLocked makes room for one more meeting with a peer.
+func (n *Node) endOldMeetingsLocked(id proto.ID) {
+	count := 1
+	for _, m := range n.meetings {
+		if m.peer == id {
+			if count++; count > maxPeerMeetings {
+				m.cancel()
+			}
+		}
+	}
 }
 
 // run carries the meeting out and ends when its session is confirmed, or when
@@ -73,9 +102,9 @@ func (n *Node) meet(intro rendezvous.Introduction) *meeting {
 func (m *meeting) run() {
 	n := m.node
 	defer m.forget()
-	ctx, cancel := context.WithCancel(n.ctx)
+	ctx := m.ctx
 	defer m.tasks.Wait()
-	defer cancel()
+	defer m.cancel()
 	n.emit(Event{Kind: Introduced, Peer: m.peer})
 	punching, err := punch.Start(punch.RunConfig{
 		Transcript: m.intro.Transcript, Role: m.intro.Role, Secret: m.intro.Secret,
@@ -160,8 +189,12 @@ func (m *meeting) judge(ctx context.Context, r result, punching *punch.Run) bool
 			return true
 		}
 	}
-	if isMismatch(r.err) {
+	switch {
+	case isMismatch(r.err):
 		m.phase = PhaseSecure
+		m.fail(r.err)
+		return true
+	case errors.Is(r.err, ErrNotAuthorised):
 		m.fail(r.err)
 		return true
 	}
@@ -181,6 +214,9 @@ func (m *meeting) establish(ctx context.Context, r result) error {
 	if m.intro.Role == proto.Responder {
 		return m.establishOffered(r.offer)
 	}
+	if !m.node.allowed(m.peer) {
+		return ErrNotAuthorised // nobody here wants the peer any more
+	}
 	a, err := m.create(r.conn)
 	if err != nil {
 		return err
@@ -196,9 +232,13 @@ func (m *meeting) establish(ctx context.Context, r result) error {
 
 // establishOffered answers ATTACH.
 func (m *meeting) establishOffered(o *offered) error {
-	if !m.node.allowed(m.peer) {
+	switch {
+	case !m.node.allowed(m.peer):
 		o.answer(proto.CodeNotAuthorised)
 		return ErrNotAuthorised
+	case m.node.sessionsWith(m.peer) >= maxSessions:
+		o.answer(proto.CodeBusy)
+		return errBusy
 	}
 	if err := o.answer(proto.CodeOK); err != nil {
 		return err

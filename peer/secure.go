@@ -13,8 +13,8 @@ import (
 )
 
 // handshakeLimit bounds TLS on a raw connection, the wait for its proof
-// included.
-const handshakeLimit = 15 * time.Second
+// included. It leaves the plan time for another connection.
+const handshakeLimit = proto.PreambleDeadline + 3*time.Second
 
 // secured is a raw connection on which TLS is complete and the other end has
 // proved the peer's ID.

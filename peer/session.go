@@ -1,6 +1,7 @@
 package peer
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/netip"
@@ -40,6 +41,15 @@ func (n *Node) adopt(peer proto.ID, a *attached, mux *stream.Mux) *Session {
 	return s
 }
 
+// maxSessions bounds the sessions that one peer may have with this node.
+const maxSessions = 32
+
+func (n *Node) sessionsWith(id proto.ID) int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return len(n.sessions[id])
+}
+
 // serve answers the peer's streams until the session ends.
 func (s *Session) serve() {
 	s.node.tasks.Go(s.announce)
@@ -48,7 +58,7 @@ func (s *Session) serve() {
 		if err != nil {
 			break
 		}
-		s.node.tasks.Go(func() { s.node.answer(s.peer, in) })
+		s.node.tasks.Go(func() { s.answer(in) })
 	}
 	s.abandon()
 	s.mux.Close()
@@ -78,13 +88,15 @@ func (s *Session) abandon() {
 
 // awaitConfirmed waits until both sides have confirmed the session.
 func (s *Session) awaitConfirmed(ctx context.Context) error {
+	var err error
 	select {
 	case <-s.conn.settled:
+		err = s.conn.err // before the session itself has heard of it
 	case <-s.mux.Done():
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	if err := s.Err(); err != nil {
+	if err = cmp.Or(err, s.Err()); err != nil {
 		return &DialError{Peer: s.peer, Phase: PhaseAttach, Err: err}
 	}
 	return nil

@@ -85,6 +85,10 @@ func (p *Preamble) Introduction() (Token, error) {
 	return Token(p[8:24]), nil
 }
 
+// Nonce returns the sender's random number, which is another one in every
+// preamble.
+func (p *Preamble) Nonce() [16]byte { return [16]byte(p[24:preambleSigned]) }
+
 // Verify returns nil if the preamble was made by the side with role sender of
 // the introduction. The error wraps ErrMalformed, ErrVersion, ErrEcho or
 // ErrProof.

@@ -1,6 +1,7 @@
 package punch
 
 import (
+	"net/netip"
 	"sync"
 	"time"
 )
@@ -41,6 +42,7 @@ type Budget struct {
 	mu     sync.Mutex
 	tokens float64
 	last   time.Time
+	paces  map[netip.Addr]*pace // of the addresses dialled lately, whatever the plan
 }
 
 const (
@@ -49,7 +51,42 @@ const (
 )
 
 // NewBudget returns a full budget.
-func NewBudget(now time.Time) *Budget { return &Budget{tokens: budgetBurst, last: now} }
+func NewBudget(now time.Time) *Budget {
+	return &Budget{tokens: budgetBurst, last: now, paces: make(map[netip.Addr]*pace)}
+}
+
+// maxPaces bounds the addresses that a budget remembers; paceMemory is the time
+// after which a pace is a new one again.
+const (
+	maxPaces   = 1024
+	paceMemory = time.Second
+)
+
+// pace uses one SYN to an address up and returns how long to wait before it may
+// leave: all plans of a node share an address's pace.
+func (b *Budget) pace(to netip.Addr, now time.Time) time.Duration {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	p := b.paces[to]
+	if p == nil {
+		if len(b.paces) >= maxPaces {
+			b.forgetLocked(now)
+		}
+		fresh := newPace(now)
+		p = &fresh
+		b.paces[to] = p
+	}
+	return p.take(now)
+}
+
+// forgetLocked drops the paces that are full again.
+func (b *Budget) forgetLocked(now time.Time) {
+	for addr, p := range b.paces {
+		if now.Sub(p.last) > paceMemory && p.tokens >= 0 {
+			delete(b.paces, addr)
+		}
+	}
+}
 
 // Take uses n SYNs up if the budget has one left, and reports whether it had.
 func (b *Budget) Take(now time.Time, n int) bool {

@@ -40,11 +40,13 @@ func (c *Conn) Read(b []byte) (int, error) {
 	return c.Conn.Read(b)
 }
 
-func (c *Conn) settle(err error) {
+// settle ends the wait for the proof; it reports false if it had ended before.
+func (c *Conn) settle(err error) (first bool) {
 	c.once.Do(func() {
-		c.err, c.proven = err, err == nil
+		c.err, c.proven, first = err, err == nil, true
 		close(c.judge)
 	})
+	return first
 }
 
 // Close closes the connection; Reads that wait for the proof return.

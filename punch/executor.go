@@ -48,6 +48,7 @@ type Executor struct {
 	attempts int
 	syns     int
 	alive    int // proven connections that have not been given up
+	nonces   map[[16]byte]bool
 	stopped  bool
 	unlimit  func() // stops the timer of the limit
 }
@@ -57,7 +58,7 @@ const MaxSYNs = 1000
 
 // NewExecutor returns an executor that has done nothing yet.
 func NewExecutor(cfg Config) *Executor {
-	e := &Executor{cfg: cfg, start: cfg.Zero.Add(micros(cfg.Plan.Start))}
+	e := &Executor{cfg: cfg, nonces: make(map[[16]byte]bool), start: cfg.Zero.Add(micros(cfg.Plan.Start))}
 	for _, step := range cfg.Plan.Steps(cfg.Role) {
 		e.targets = append(e.targets, &target{e: e, step: step, pace: newPace(cfg.Clock.Now())})
 	}
@@ -69,7 +70,7 @@ func micros(n uint32) time.Duration { return time.Duration(n) * time.Microsecond
 // Begin schedules every step that is admitted; those whose time has passed are
 // dialled at once.
 func (e *Executor) Begin() {
-	e.unlimit = e.cfg.Clock.AfterFunc(e.until(e.cfg.Plan.Limit), e.expire)
+	e.unlimit = e.cfg.Clock.AfterFunc(e.until(e.cfg.Plan.Limit), e.limit)
 	for _, t := range e.targets {
 		if err := e.admit(t.step); err != nil {
 			t.done = true
@@ -96,8 +97,11 @@ func (e *Executor) until(at uint32) time.Duration {
 // preamble, and reports whether it proves the introduction. If it does, our own
 // preamble has been sent and Proven has been called.
 func (e *Executor) Accept(s Socket, from proto.Candidate, preamble []byte) error {
-	if e.stopped {
+	switch {
+	case e.stopped:
 		return errStopped
+	case e.alive >= maxAlive:
+		return errMaxAlive
 	}
 	if err := e.verify(preamble); err != nil {
 		return err
@@ -114,8 +118,22 @@ func (e *Executor) verify(preamble []byte) error {
 		return fmt.Errorf("%w: preamble of %d bytes", proto.ErrMalformed, len(preamble))
 	}
 	p := proto.Preamble(preamble)
-	return p.Verify(e.cfg.Role.Peer(), e.cfg.Introduction, e.cfg.Secret)
+	if err := p.Verify(e.cfg.Role.Peer(), e.cfg.Introduction, e.cfg.Secret); err != nil {
+		return err
+	}
+	if e.nonces[p.Nonce()] {
+		return errReplay
+	}
+	e.nonces[p.Nonce()] = true
+	return nil
 }
+
+// errReplay means that somebody sends what the peer has sent before.
+var errReplay = fmt.Errorf("%w: the preamble was seen before", proto.ErrProof)
+
+// maxAlive bounds the proven connections of a run. An honest peer has one per
+// address.
+const maxAlive = 2 * proto.MaxCandidates
 
 func (e *Executor) sendPreamble(s Socket) {
 	p := proto.NewPreamble(e.cfg.Role, e.cfg.Introduction, e.cfg.Secret)
@@ -145,6 +163,16 @@ func (e *Executor) GiveUp() {
 	for _, t := range e.targets {
 		t.resume()
 	}
+}
+
+// limit ends the plan, but lets the sockets speak first if the program was
+// stopped across its limit.
+func (e *Executor) limit() {
+	if e.cfg.Clock.Now().Sub(e.cfg.Zero.Add(micros(e.cfg.Plan.Limit))) > lateness {
+		e.unlimit = e.cfg.Clock.AfterFunc(grace, e.expire)
+		return
+	}
+	e.expire()
 }
 
 // expire ends the plan at its limit unless a proven connection is alive.

@@ -77,7 +77,7 @@ func (t *target) dialLoudly() {
 	if t.waitForAnswered(t.dialLoudly) {
 		return
 	}
-	if wait := t.pace.take(t.e.cfg.Clock.Now()); wait > 0 {
+	if wait := t.take(); wait > 0 {
 		t.after(wait, t.replaceQuiet)
 		return
 	}

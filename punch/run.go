@@ -130,19 +130,27 @@ func (r *Run) Stop() {
 	}
 }
 
-func (r *Run) connected(s Socket, attempt int) {
+func (r *Run) connected(s Socket, attempt int) { r.deliver(s, attempt) }
+
+// deliver hands a connection over. If nobody receives, it is closed: the
+// executor must not wait.
+func (r *Run) deliver(s Socket, attempt int) bool {
 	conn := s.(*netSocket).conn
 	conn.Attempt = attempt
 	select {
 	case r.conns <- conn:
+		return true
 	default:
-		// Nobody receives: the executor must not wait. It learns of the loss by
-		// the socket's failure.
 		conn.Close()
+		return false
 	}
 }
 
-func (r *Run) proven(s Socket) { s.(*netSocket).conn.settle(nil) }
+func (r *Run) proven(s Socket) {
+	if !s.(*netSocket).conn.settle(nil) {
+		r.exec.GiveUp() // whoever had the connection has closed it meanwhile
+	}
+}
 
 func (r *Run) expired(err error) {
 	r.err = err
@@ -157,8 +165,8 @@ func (r *Run) accepted(raw net.Conn, preamble []byte) (err error) {
 	s := &netSocket{loop: r.loop, cancel: func() {}, ended: ended, conn: &Conn{Conn: raw, run: r, judge: make(chan struct{})}}
 	posted := r.loop.post(func() {
 		defer close(done)
-		if err = r.exec.Accept(s, remoteCandidate(raw), preamble); err == nil {
-			r.connected(s, r.exec.attempts)
+		if err = r.exec.Accept(s, remoteCandidate(raw), preamble); err == nil && !r.deliver(s, r.exec.attempts) {
+			r.exec.GiveUp()
 		}
 	})
 	if !posted {

@@ -18,7 +18,7 @@ import (
 type target struct {
 	e    *Executor
 	step Step
-	pace pace
+	pace pace // where the node has no budget
 
 	sock      Socket
 	attempt   int // number of the last dial
@@ -63,6 +63,7 @@ const (
 
 var (
 	errStopped  = errors.New("punching has ended")
+	errMaxAlive = fmt.Errorf("there are %d connections already", maxAlive)
 	errSilent   = errors.New("connected, but nothing there proved to be the peer (a proxy or firewall on the way may complete connections by itself)")
 	errMaxSYNs  = fmt.Errorf("gave up after %d SYNs", MaxSYNs)
 	errNoDialed = errors.New("not dialled yet")
@@ -70,9 +71,27 @@ var (
 
 func (t *target) schedule(d time.Duration) { t.after(d, t.dial) }
 
-// begin makes the first dial. A quiet one is only for who is in time: the peer
-// waits for a SYN from who is late.
+// begin makes the first dial as soon as the pace allows.
 func (t *target) begin() {
+	if wait := t.take(); wait > 0 {
+		t.after(wait, t.first)
+		return
+	}
+	t.first()
+}
+
+// take uses one SYN of the address's pace up and returns the time to wait.
+func (t *target) take() time.Duration {
+	now := t.e.cfg.Clock.Now()
+	if b := t.e.cfg.Budget; b != nil {
+		return b.pace(t.step.To.Addr.Addr(), now)
+	}
+	return t.pace.take(now)
+}
+
+// first makes the first dial. A quiet one is only for who is in time: the peer
+// waits for a SYN from who is late.
+func (t *target) first() {
 	late := t.e.cfg.Clock.Now().Sub(t.e.cfg.Zero.Add(micros(t.step.At))) > lateness
 	if t.step.Quiet && t.canBeQuiet() && !late {
 		t.dialQuietly(quietFirst + 4*micros(t.e.cfg.Plan.RTT))
@@ -166,7 +185,7 @@ func (t *target) unanswered() {
 		return
 	}
 	t.trace(Replaced, nil)
-	t.schedule(t.pace.take(t.e.cfg.Clock.Now()))
+	t.schedule(t.take())
 }
 
 // account counts the SYNs that the kernel has sent again.
@@ -240,7 +259,7 @@ func (t *target) pause(err error) time.Duration {
 	case errors.Is(err, ErrHungUp), errors.Is(err, errSilent):
 		gap = gapHungUp
 	}
-	wait := t.pace.take(t.e.cfg.Clock.Now())
+	wait := t.take()
 	if wait > 0 {
 		// Jitter over the whole interval keeps two peers from redialling in
 		// step just beside each other.
@@ -319,7 +338,7 @@ func (t *target) resume() {
 	switch {
 	case t.done || t.stop != nil:
 	case t.sock == nil:
-		t.schedule(t.pace.take(t.e.cfg.Clock.Now()))
+		t.schedule(t.take())
 	case !t.connected:
 		t.watch()
 	}

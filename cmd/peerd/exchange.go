@@ -104,11 +104,13 @@ func (x *exchange) linger(ctx context.Context) error {
 		x.stream.Abort()
 		return nil
 	}
+	closed := make(chan error, 1)
+	go func() { closed <- x.stream.Drain(ctx) }()
 	select {
 	case err := <-x.sent:
 		return x.drain(ctx, err)
-	case <-ctx.Done():
-		return context.Cause(ctx)
+	case err := <-closed: // the other end takes no more input
+		return interrupted(ctx, err)
 	}
 }
 

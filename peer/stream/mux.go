@@ -6,7 +6,6 @@ import (
 	"io"
 	"net"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/yamux"
@@ -23,6 +22,10 @@ const (
 	PingEvery = 10 * time.Second
 	// DeadAfter is the silence after which a session is given up.
 	DeadAfter = 30 * time.Second
+
+	// stalledAfter is how long one write to the connection may make no progress:
+	// the other end's program always reads, so it is gone, or means harm.
+	stalledAfter = 2 * time.Minute
 
 	window       = 1 << 20 // bytes of one stream in flight
 	openDeadline = 10 * time.Second
@@ -67,7 +70,7 @@ func config() *yamux.Config {
 
 func newMux(conn net.Conn, role func(io.ReadWriteCloser, *yamux.Config) (*yamux.Session, error)) *Mux {
 	m := &Mux{
-		conn:     &meter{Conn: conn, start: time.Now()},
+		conn:     &meter{Conn: conn},
 		streams:  make(map[*Stream]chan struct{}),
 		opened:   make(chan struct{}, MaxStreams),
 		accepted: make(chan struct{}, 2*MaxStreams),
@@ -102,10 +105,13 @@ func (m *Mux) Open(ctx context.Context, target string) (*Stream, error) {
 		err error
 	}
 	results := make(chan result, 1)
-	m.spawn(func() {
+	spawned := m.spawn(func() {
 		s, err := m.open(target)
 		results <- result{s, err}
 	})
+	if !spawned {
+		return nil, m.Err()
+	}
 	select {
 	case r := <-results:
 		return r.s, r.err
@@ -195,6 +201,8 @@ func (m *Mux) Ping(ctx context.Context) (time.Duration, error) {
 		results <- result{rtt, err}
 	})
 	select {
+	case <-m.done:
+		return 0, m.Err()
 	case r := <-results:
 		if r.err != nil {
 			return 0, m.explain(r.err)
@@ -205,21 +213,32 @@ func (m *Mux) Ping(ctx context.Context) (time.Duration, error) {
 	}
 }
 
-// watch pings a silent connection and gives up a dead one.
+// watch pings a silent connection and gives up a dead one. It counts ticks, not
+// time: a process that was stopped gets one tick for all that it missed, and
+// the kernel's data before the next.
 func (m *Mux) watch() {
-	ticker := time.NewTicker(PingEvery / 2)
+	const tick = PingEvery / 2
+	ticker := time.NewTicker(tick)
 	defer ticker.Stop()
+	var silent, stalled time.Duration
 	for {
 		select {
 		case <-m.done:
 			return
 		case <-ticker.C:
 		}
-		switch silence := m.conn.silence(); {
-		case silence >= DeadAfter:
+		silent, stalled = silent+tick, stalled+tick
+		if m.conn.heard.Swap(false) {
+			silent = 0
+		}
+		if m.conn.wrote.Swap(false) || m.conn.writing.Load() == 0 {
+			stalled = 0
+		}
+		switch {
+		case silent >= DeadAfter, stalled >= stalledAfter:
 			m.end(ErrDead)
 			return
-		case silence >= PingEvery:
+		case silent >= PingEvery:
 			m.spawn(func() { m.yamux.Ping() }) // ends with the session at the latest
 		}
 	}
@@ -308,34 +327,11 @@ func (m *Mux) Close() error {
 
 // spawn runs f in a goroutine that Close waits for. When Close waits already,
 // nothing is left to do and f is dropped.
-func (m *Mux) spawn(f func()) {
+func (m *Mux) spawn(f func()) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if !m.joining {
 		m.tasks.Go(f)
 	}
-}
-
-// meter notes when a connection was last heard, and tells of its failure.
-type meter struct {
-	net.Conn
-	start  time.Time
-	heard  atomic.Int64 // nanoseconds since start
-	failed func(error)
-}
-
-// Read implements io.Reader.
-func (m *meter) Read(b []byte) (int, error) {
-	n, err := m.Conn.Read(b)
-	if n > 0 {
-		m.heard.Store(int64(time.Since(m.start)))
-	}
-	if err != nil {
-		m.failed(err)
-	}
-	return n, err
-}
-
-func (m *meter) silence() time.Duration {
-	return time.Since(m.start) - time.Duration(m.heard.Load())
+	return !m.joining
 }

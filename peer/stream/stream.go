@@ -41,10 +41,11 @@ type Stream struct {
 	endSent bool
 	closed  bool
 	gone    chan struct{} // closed when the other end has taken everything and closed
+	cut     chan struct{} // closed when the other end has closed without taking everything
 }
 
 func newStream(m *Mux, ys *yamux.Stream, target string) *Stream {
-	return &Stream{mux: m, yamux: ys, target: target, gone: make(chan struct{})}
+	return &Stream{mux: m, yamux: ys, target: target, gone: make(chan struct{}), cut: make(chan struct{})}
 }
 
 // Target returns the target that the stream's opener asked for.
@@ -272,23 +273,28 @@ func (s *Stream) half(which *bool) {
 	}
 }
 
-// awaitGone waits for the other end's FIN after its END.
+// awaitGone waits for the other end's FIN after its END. A byte before the FIN
+// says that the other end has closed without having read our END.
 func (s *Stream) awaitGone() {
 	defer s.mux.leave(s)
 	s.yamux.SetReadDeadline(time.Time{})
 	if s.mux.ended() {
 		return
 	}
-	n, err := s.yamux.Read(make([]byte, 1))
-	if n == 0 && err == io.EOF && !s.mux.ended() {
+	switch n, err := s.yamux.Read(make([]byte, 1)); {
+	case n > 0:
+		close(s.cut)
+	case err == io.EOF && !s.mux.ended():
 		close(s.gone)
 	}
-	s.close() // data after END, or nobody reads what we would write
+	s.close() // nobody reads what we would write
 }
 
 func (s *Stream) isGone() bool {
 	select {
 	case <-s.gone:
+		return true
+	case <-s.cut:
 		return true
 	default:
 		return false
@@ -297,16 +303,21 @@ func (s *Stream) isGone() bool {
 
 // Drain waits until the other end has read everything up to our END and has
 // closed the stream. It is to be called after CloseWrite and after io.EOF was
-// read, by who is about to close the session.
+// read, by who is about to close the session. If the other end has closed
+// without having read everything, the error wraps ErrAborted and ErrReaderGone.
 func (s *Stream) Drain(ctx context.Context) error {
 	select {
 	case <-s.gone:
-		return nil
+	case <-s.cut:
+		return fmt.Errorf("%w: %w", ErrAborted, ErrReaderGone)
 	case <-s.mux.done:
-		return fmt.Errorf("%w: %w", ErrAborted, s.mux.Err())
+		if !s.isGone() {
+			return fmt.Errorf("%w: %w", ErrAborted, s.mux.Err())
+		}
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+	return nil
 }
 
 // Abort ends both directions at once. The other end reads ErrAborted unless it
@@ -334,16 +345,33 @@ func (s *Stream) close() {
 func (s *Stream) reap() {
 	defer s.mux.leave(s)
 	s.yamux.SetReadDeadline(time.Unix(1, 0))
-	s.yamux.Close()
 	s.read.Lock()
 	if s.readErr == nil {
 		s.readErr = net.ErrClosed
 	}
 	s.read.Unlock()
+	if !s.markCut() {
+		return // the FIN would make it look complete; the session's end will not
+	}
+	s.yamux.Close()
 	s.yamux.SetReadDeadline(time.Time{})
 	if !s.mux.ended() {
 		io.Copy(io.Discard, s.yamux)
 	}
+}
+
+// markCut tells the other end, if it was sent END, that the FIN which follows
+// does not mean that everything was taken: there is a byte between them.
+func (s *Stream) markCut() bool {
+	s.state.Lock()
+	endSent := s.endSent
+	s.state.Unlock()
+	if !endSent {
+		return true // a FIN without END says it
+	}
+	s.yamux.SetWriteDeadline(time.Now().Add(closeLinger))
+	_, err := s.yamux.Write([]byte{1})
+	return err == nil
 }
 
 func (s *Stream) isClosed() bool {
