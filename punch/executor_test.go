@@ -31,7 +31,6 @@ type rig struct {
 var (
 	introduction = proto.Token{7}
 	secret       = proto.Secret{8}
-	peerAddr     = netip.MustParseAddrPort(obsB)
 )
 
 // newRig is the initiator's side of a plan with one step and a round trip of

@@ -232,8 +232,13 @@ func explain(side string, r report) error {
 // agentArg starts the program as an agent.
 const agentArg = "agent"
 
-// executable is the program to start agents from: this one.
+// agentProgram is the program to start agents from; empty is this one.
+var agentProgram string
+
 func executable() string {
+	if agentProgram != "" {
+		return agentProgram
+	}
 	path, err := os.Executable()
 	if err != nil {
 		return os.Args[0]

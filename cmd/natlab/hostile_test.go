@@ -31,12 +31,18 @@ func aims(lab *natlab.Lab) []netip.Addr {
 // neighbour is allowed, on one port; nothing else is.
 func TestForbiddenCandidates(t *testing.T) {
 	natlab.Require(t)
-	for name, sameNAT := range map[string]bool{"two NATs": false, "one NAT": true} {
+	for name, c := range map[string]struct{ sameNAT, calls bool }{
+		"calls, two NATs":     {false, true},
+		"calls, one NAT":      {true, true},
+		"is called, two NATs": {false, false},
+		"is called, one NAT":  {true, false},
+	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
+			sameNAT := c.sameNAT
 			b := hostileBench(t, sameNAT)
 			neighbour := aims(b.lab)[len(aims(b.lab))-1]
-			syns := captureSYNs(t, b, aims(b.lab))
+			syns := captureSYNs(t, b, aims(b.lab), c.calls)
 			observed := netip.AddrPortFrom(b.lab.A.PublicAddr(), 0)
 			if len(syns) == 0 {
 				t.Fatal("the capture saw no SYN at all")
@@ -71,10 +77,10 @@ func hostileBench(t *testing.T, sameNAT bool) *bench {
 	return b
 }
 
-// captureSYNs has a hostile client on A ask for B with host candidates at the
-// given addresses, and returns the SYNs that leave B, but for those to the
-// server.
-func captureSYNs(t *testing.T, b *bench, aims []netip.Addr) map[netip.AddrPort]int {
+// captureSYNs has a hostile client on A, which calls B or is called, state host
+// candidates at the given addresses, and returns the SYNs that leave B, but for
+// those to the server.
+func captureSYNs(t *testing.T, b *bench, aims []netip.Addr, calls bool) map[netip.AddrPort]int {
 	t.Helper()
 	key := identity.Generate()
 	if err := b.b.start(order{Op: "start", Server: b.url.String(), Answer: true, Allow: []proto.ID{key.ID()}}); err != nil {
@@ -85,7 +91,7 @@ func captureSYNs(t *testing.T, b *bench, aims []netip.Addr) map[netip.AddrPort]i
 		t.Fatal(err)
 	}
 	defer capture.Close()
-	introduceHostile(t, b, key, aims)
+	introduceHostile(t, b, key, aims, calls)
 	time.Sleep(1500 * time.Millisecond) // what B would send, it sends from the start
 	syns := make(map[netip.AddrPort]int)
 	for _, p := range capture.Packets() {
@@ -96,22 +102,43 @@ func captureSYNs(t *testing.T, b *bench, aims []netip.Addr) map[netip.AddrPort]i
 	return syns
 }
 
-// introduceHostile gets an introduction to B, and goes no further.
-func introduceHostile(t *testing.T, b *bench, key *identity.Key, aims []netip.Addr) {
+// introduceHostile gets an introduction with B, and goes no further.
+func introduceHostile(t *testing.T, b *bench, key *identity.Key, aims []netip.Addr, calls bool) {
 	t.Helper()
 	var candidates []proto.Candidate
 	for _, a := range aims {
 		candidates = append(candidates, proto.NewCandidate(netip.AddrPortFrom(a, 22), proto.Host, 1))
 	}
+	introduced, registered := make(chan struct{}), make(chan struct{})
 	client := rendezvous.NewClient(rendezvous.ClientConfig{
 		Server: b.url, Key: key, Instance: proto.NewToken(),
-		Dial: func(ctx context.Context) (net.Conn, error) { return b.lab.A.Dial(ctx, b.url.HostPort()) },
+		Dial:       func(ctx context.Context) (net.Conn, error) { return b.lab.A.Dial(ctx, b.url.HostPort()) },
+		Answers:    true,
+		Offer:      func(proto.ID) ([]proto.Candidate, bool) { return candidates, true },
+		Introduced: func(rendezvous.Introduction) { close(introduced) },
+		State: func(s rendezvous.State) {
+			if s.Registered {
+				close(registered)
+			}
+		},
 	})
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	ended := make(chan struct{})
 	go func() { defer close(ended); client.Run(ctx) }()
 	defer func() { cancel(); <-ended }()
-	if _, err := client.Introduce(ctx, b.b.id, candidates); err != nil {
+	if calls {
+		if _, err := client.Introduce(ctx, b.b.id, candidates); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	<-registered
+	if err := b.b.say(order{Op: "connect", Peer: key.ID()}); err != nil {
 		t.Fatal(err)
+	}
+	select {
+	case <-introduced:
+	case <-ctx.Done():
+		t.Fatal("B has not called")
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -39,6 +40,9 @@ type proof struct {
 	parallel int
 	only     string
 	out      string
+
+	wanted *regexp.Regexp // only, compiled
+	cells  []cell         // that it matches
 }
 
 func newProveCommand() *cobra.Command {
@@ -48,38 +52,66 @@ func newProveCommand() *cobra.Command {
 		Short: "Run the full experiments and write their results",
 		Long: `Run every pair of NATs that drop, answer RST or answer ICMP, kernel and userspace,
 at 2, 40 and 200 ms round trip, without and with one side frozen for 500 ms, and
-move 200 MB both ways with the real peerd. The results are written to a directory
+move 200 MiB both ways with the real peerd. The results are written to a directory
 as Markdown and JSON, with the commit that they were measured on.`,
 		Example: "  natlab prove\n  natlab prove --only 'linux-open × .*200ms' --runs 5 --out /tmp/proof",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := p.check(cmd); err != nil {
+				return err
+			}
 			return p.run(cmd.Context(), cmd.ErrOrStderr())
 		},
 	}
-	cmd.Flags().IntVar(&p.runs, "runs", 20, "runs of each cell")
+	cmd.Flags().IntVar(&p.runs, "runs", wholeRuns, "runs of each cell")
 	cmd.Flags().IntVar(&p.parallel, "parallel", 8, "labs at a time")
 	cmd.Flags().StringVar(&p.only, "only", "", "only cells whose name matches this regular expression")
 	cmd.Flags().StringVar(&p.out, "out", "docs/proof", "directory for the results")
 	return cmd
 }
 
+// check says what is wrong with the command line. A part of the proof must not
+// take the place of the whole.
+func (p *proof) check(cmd *cobra.Command) (err error) {
+	if p.wanted, err = regexp.Compile(p.only); err != nil {
+		return &usageError{cmd, fmt.Sprintf("--only: %v", err)}
+	}
+	p.cells = slices.DeleteFunc(pairCells(), func(c cell) bool { return !p.wanted.MatchString(c.String()) })
+	switch {
+	case p.runs < 1 || p.parallel < 1:
+		return &usageError{cmd, "--runs and --parallel are at least 1"}
+	case len(p.cells) == 0 && !p.wanted.MatchString(transfersName):
+		return &usageError{cmd, fmt.Sprintf("--only %q: no cell has a name like that", p.only)}
+	case (p.only != "" || p.runs < wholeRuns) && !cmd.Flags().Changed("out"):
+		return &usageError{cmd, "a part of the proof needs an --out of its own"}
+	}
+	return nil
+}
+
+// wholeRuns is how many runs of each cell make the proof.
+const wholeRuns = 20
+
 // run measures and writes. It fails if any run of any cell did.
 func (p proof) run(ctx context.Context, progress io.Writer) error {
-	wanted, err := regexp.Compile(p.only)
-	if err != nil {
-		return err
-	}
-	cells := slices.DeleteFunc(pairCells(), func(c cell) bool { return !wanted.MatchString(c.String()) })
 	where, err := readProvenance()
 	if err != nil {
 		return err
 	}
+	dir, err := os.MkdirTemp("", "natlab")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	// What is proven is the checkout that is named, not this binary.
+	if agentProgram, err = build(ctx, dir, "natlab"); err != nil {
+		return err
+	}
 	began := time.Now()
-	results := p.measure(ctx, cells, progress)
+	results := p.measure(ctx, p.cells, progress)
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	transfers, err := p.transfers(ctx, progress, wanted)
+	transfers, err := p.transfers(ctx, dir, progress)
 	if err != nil {
 		return err
 	}
@@ -121,10 +153,10 @@ func (p proof) measure(ctx context.Context, cells []cell, progress io.Writer) []
 		})
 	}
 	for i := range cells {
-		if ctx.Err() != nil {
-			break
+		select {
+		case next <- i:
+		case <-ctx.Done():
 		}
-		next <- i
 	}
 	close(next)
 	workers.Wait()

@@ -25,7 +25,7 @@ type provenance struct {
 // readProvenance asks git for the commit: a proof of changed files would be a
 // proof of nothing that others can check out.
 func readProvenance() (provenance, error) {
-	status, err := exec.Command("git", "status", "--porcelain", "--untracked-files=no").Output()
+	status, err := exec.Command("git", "status", "--porcelain", "--", "*.go", "go.mod", "go.sum").Output()
 	if err != nil {
 		return provenance{}, fmt.Errorf("prove runs in a git checkout, to name the commit: %w", err)
 	}
@@ -74,7 +74,27 @@ func (r proofReport) verdict() error {
 	if bad > 0 {
 		return fmt.Errorf("%d runs failed: see the report", bad)
 	}
+	if median, limit := r.firstByte(); median > limit {
+		return fmt.Errorf("the first byte takes %.1f ms over drop and RST pairs at 40 ms, more than %.1f ms", median, limit)
+	}
 	return nil
+}
+
+// firstByte returns the median, over the pairs that drop or answer RST, of the
+// cells' median times to the first byte at 40 ms round trip, and what it may be:
+// 1.3 times the floor and 10 ms. Both are 0 without such cells.
+func (r proofReport) firstByte() (median, limit float64) {
+	var medians []float64
+	for _, c := range r.Cells {
+		if c.RTT == 40 && c.Freeze == 0 && !strings.Contains(c.A+c.B, "icmp") {
+			medians, limit = append(medians, c.Median), 1.3*c.Floor+10
+		}
+	}
+	if len(medians) == 0 {
+		return 0, 0
+	}
+	slices.Sort(medians)
+	return medians[len(medians)/2], limit
 }
 
 // write writes main-job.json and main-job.md.
@@ -103,6 +123,9 @@ func (r proofReport) markdown() []byte {
 	}
 	fmt.Fprintf(&b, "**%d of %d runs direct**, in %d cells of %d runs. Rows are the initiator's NAT, columns the responder's.\n", direct, runs, len(r.Cells), r.Runs)
 	fmt.Fprintf(&b, "A cell says how many runs were direct, and the median and the maximum time in ms from the request to the\nfirst application byte at the peer's target; the floor is that of the fewest round trips, (R_a + R_b) + 2.5 R.\n")
+	if median, limit := r.firstByte(); limit > 0 {
+		fmt.Fprintf(&b, "\nFirst byte over the pairs that drop or answer RST, at 40 ms: median **%.1f ms**, of at most %.0f ms (1.3 × the floor and 10 ms).\n", median, limit)
+	}
 	for group := range groups(r.Cells) {
 		r.table(&b, group)
 	}
@@ -165,7 +188,7 @@ func (r proofReport) transferTable(b *bytes.Buffer) {
 			good++
 		}
 	}
-	fmt.Fprintf(b, "\n## `peerd nc` through two NATs\n\n**%d of %d** transfers of %d MB in each direction at once, with the right SHA-256 at both ends.\n\n", good, len(r.Transfers), transferSize>>20)
+	fmt.Fprintf(b, "\n## `peerd nc` through two NATs\n\n**%d of %d** transfers of %d MiB in each direction at once, at %v round trip, with the right\nSHA-256 at both ends.\n\n", good, len(r.Transfers), transferSize>>20, transferRTT)
 	fmt.Fprintf(b, "| initiator's NAT | responder's NAT | seconds | result |\n|---|---|---|---|\n")
 	for _, t := range r.Transfers {
 		result := "right"

@@ -75,6 +75,9 @@ func (o *runOptions) run(cmd *cobra.Command, args []string) error {
 		return err
 	}
 	cfg.RTT, cfg.Jitter, cfg.Loss, cfg.SameNAT = o.cfg.RTT, o.cfg.Jitter, o.cfg.Loss, o.cfg.SameNAT
+	if cfg.RTT < 0 || cfg.Jitter < 0 || cfg.Loss < 0 || cfg.Loss > 1 {
+		return &usageError{cmd, "--rtt and --jitter are times of 0 or more, --loss a probability from 0 to 1"}
+	}
 	targets, err := exposed(o.expose)
 	if err != nil {
 		return &usageError{cmd, err.Error()}

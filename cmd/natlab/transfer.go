@@ -12,7 +12,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"sync"
 	"time"
@@ -24,6 +23,9 @@ const (
 	transferSize = 200 << 20 // bytes in each direction
 	transferRTT  = 2 * time.Millisecond
 	transferRuns = 20
+
+	// transfersName is what --only knows the transfers by.
+	transfersName = "transfers"
 )
 
 // transferResult is one transfer with the real peerd.
@@ -36,16 +38,11 @@ type transferResult struct {
 
 // transfers moves a file both ways at once through pairs of NATs, with peerd
 // serve, run and nc as processes of their own.
-func (p proof) transfers(ctx context.Context, progress io.Writer, wanted *regexp.Regexp) ([]transferResult, error) {
-	if !wanted.MatchString("transfers") {
+func (p proof) transfers(ctx context.Context, dir string, progress io.Writer) ([]transferResult, error) {
+	if !p.wanted.MatchString(transfersName) {
 		return nil, nil
 	}
-	dir, err := os.MkdirTemp("", "natlab")
-	if err != nil {
-		return nil, err
-	}
-	defer os.RemoveAll(dir)
-	peerd, err := buildPeerd(ctx, dir)
+	peerd, err := build(ctx, dir, "peerd")
 	if err != nil {
 		return nil, err
 	}
@@ -68,12 +65,12 @@ func (p proof) transfers(ctx context.Context, progress io.Writer, wanted *regexp
 	return results, nil
 }
 
-// buildPeerd builds the program from the checkout that prove runs in.
-func buildPeerd(ctx context.Context, dir string) (string, error) {
-	path := filepath.Join(dir, "peerd")
-	out, err := exec.CommandContext(ctx, "go", "build", "-o", path, "github.com/peerd/peerd/cmd/peerd").CombinedOutput()
+// build builds one of the module's programs from the checkout that this runs in.
+func build(ctx context.Context, dir, name string) (string, error) {
+	path := filepath.Join(dir, name)
+	out, err := exec.CommandContext(ctx, "go", "build", "-o", path, "github.com/peerd/peerd/cmd/"+name).CombinedOutput()
 	if err != nil {
-		return "", fmt.Errorf("building peerd: %w: %s", err, out)
+		return "", fmt.Errorf("building %s: %w: %s", name, err, out)
 	}
 	return path, nil
 }

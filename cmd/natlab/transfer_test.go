@@ -19,7 +19,7 @@ func TestTransferSample(t *testing.T) {
 	natlab.Require(t)
 	t.Parallel()
 	dir := t.TempDir()
-	peerd, err := buildPeerd(t.Context(), dir)
+	peerd, err := build(t.Context(), dir, "peerd")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -35,7 +35,7 @@ func TestTransferSample(t *testing.T) {
 func TestCutTransfer(t *testing.T) {
 	natlab.Require(t)
 	dir := t.TempDir()
-	peerd, err := buildPeerd(t.Context(), dir)
+	peerd, err := build(t.Context(), dir, "peerd")
 	if err != nil {
 		t.Fatal(err)
 	}
