@@ -162,7 +162,7 @@ func (d *demo) register(ctx context.Context) (err error) {
 		return err
 	}
 	url := d.stage.url.String()
-	if err := d.a.register(ctx, order{Op: "start", Server: url}); err != nil {
+	if err := d.a.register(ctx, order{Op: "start", Server: url, Allow: []proto.ID{d.b.id}}); err != nil {
 		return err
 	}
 	if err := d.b.register(ctx, order{Op: "start", Server: url, Answer: true, Allow: []proto.ID{d.a.id}, Freeze: d.late > 0}); err != nil {
