@@ -103,7 +103,7 @@ func refusal(code proto.Code) error {
 }
 
 // readAttach reads a record and checks that it belongs to this connection.
-func readAttach(s *secured, key, binding []byte) (proto.Attach, error) {
+func readAttach(s net.Conn, key, binding []byte) (proto.Attach, error) {
 	var record [proto.AttachSize]byte
 	s.SetReadDeadline(time.Now().Add(attachLimit))
 	if _, err := io.ReadFull(s, record[:]); err != nil {
