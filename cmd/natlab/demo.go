@@ -18,6 +18,7 @@ import (
 type demoOptions struct {
 	natA, natB string
 	rtt, late  time.Duration
+	rate       bitRate
 	size       byteSize
 }
 
@@ -40,7 +41,7 @@ all held.`,
 			if err != nil {
 				return err
 			}
-			cfg.RTT = o.rtt
+			cfg.RTT, cfg.Rate = o.rtt, int64(o.rate)
 			return runDemo(cmd.Context(), o, cfg, newNarrator(cmd.OutOrStdout()))
 		},
 	}
@@ -48,6 +49,7 @@ all held.`,
 	f.StringVar(&o.natA, "a", "linux-open", "`PROFILE` of the NAT in front of host A")
 	f.StringVar(&o.natB, "b", "user-icmp", "`PROFILE` of the NAT in front of host B")
 	f.DurationVar(&o.rtt, "rtt", 40*time.Millisecond, "round trip between A and B")
+	f.Var(&o.rate, "rate", "`RATE` such as 100Mbit at which A and B can each send (default unlimited)")
 	f.DurationVar(&o.late, "late", 100*time.Millisecond, "how long B is held up after its introduction")
 	f.Var(&o.size, "size", "`SIZE` of the file that is sent each way")
 	return cmd

@@ -46,12 +46,12 @@ func natlabRun(t *testing.T, stdin string, args ...string) (code int, stdout, st
 func TestDemo(t *testing.T) {
 	natlab.Require(t)
 	defer goleak.VerifyNone(t)
-	code, out, stderr := natlabRun(t, "", "demo", "--size", "1MiB")
+	code, out, stderr := natlabRun(t, "", "demo", "--size", "1MiB", "--rate", "50Mbit")
 	if code != 0 || stderr != "" {
 		t.Fatalf("exit code %d, %s\n%s", code, stderr, out)
 	}
 	for _, want := range []string{
-		"NAT linux-open (kernel)", "NAT user-icmp (userspace)", "EIM, preserving",
+		"sends 50 Mbit/s", "NAT linux-open (kernel)", "NAT user-icmp (userspace)", "EIM, preserving",
 		"server  peerd://203.0.113.10:7878#", "seen as 198.51.100.1:", "seen as 192.0.2.1:",
 		"connection refused", "SYN 1 ", "B's NAT answers ICMP unreachable", "'s own SYN",
 		"by simultaneous open", "TLS: the other is", "A → B  1048576 bytes", "B → A  1048576 bytes",

@@ -16,13 +16,14 @@ import (
 	"github.com/peerd/peerd/rendezvous"
 )
 
-// cell is one experiment: two NATs, a round trip, and how long one side is
-// frozen once it has its transcript.
+// cell is one experiment: two NATs, the path between them, and how long one side
+// is frozen once it has its transcript.
 type cell struct {
 	A, B   string
 	RTT    time.Duration
 	Freeze time.Duration
 	Loss   float64
+	Rate   int64 // bits per second, each way; 0 is unlimited
 }
 
 func (c cell) String() string {
@@ -32,6 +33,9 @@ func (c cell) String() string {
 	}
 	if c.Loss > 0 {
 		s += fmt.Sprintf(", loss %.0f %%", 100*c.Loss)
+	}
+	if c.Rate > 0 {
+		s += fmt.Sprintf(", %v", bitRate(c.Rate))
 	}
 	return s
 }
@@ -58,7 +62,7 @@ type bench struct {
 
 // newBench builds the lab of a cell. Close it in the end.
 func newBench(c cell, seed uint64) (b *bench, err error) {
-	cfg := natlab.Config{RTT: c.RTT, Loss: c.Loss, Seed: seed}
+	cfg := natlab.Config{RTT: c.RTT, Loss: c.Loss, Rate: c.Rate, Seed: seed}
 	if cfg.A, err = natlab.ProfileByName(c.A); err != nil {
 		return nil, err
 	}

@@ -28,6 +28,7 @@ import (
 type runOptions struct {
 	natA, natB string
 	cfg        natlab.Config
+	rate       bitRate
 	expose     []string
 	onB        string
 }
@@ -62,6 +63,7 @@ the command on A; whatever runs on the hosts by then is killed.`,
 	f.DurationVar(&o.cfg.RTT, "rtt", 0, "round trip between A and B")
 	f.DurationVar(&o.cfg.Jitter, "jitter", 0, "additional delay of each packet at most")
 	f.Float64Var(&o.cfg.Loss, "loss", 0, "probability from 0 to 1 that a packet is lost, one way")
+	f.Var(&o.rate, "rate", "`RATE` such as 100Mbit at which A and B can each send (default unlimited)")
 	f.BoolVar(&o.cfg.SameNAT, "same-nat", false, "put both hosts on one network behind the NAT of A")
 	f.StringArrayVar(&o.expose, "expose", nil, "let A open `TARGET[=ADDR]` of B: a port of its loopback, HOST:PORT, or a name for an address")
 	f.StringVar(&o.onB, "on-b", "", "shell `COMMAND` to run on host B meanwhile")
@@ -75,6 +77,7 @@ func (o *runOptions) run(cmd *cobra.Command, args []string) error {
 		return err
 	}
 	cfg.RTT, cfg.Jitter, cfg.Loss, cfg.SameNAT = o.cfg.RTT, o.cfg.Jitter, o.cfg.Loss, o.cfg.SameNAT
+	cfg.Rate = int64(o.rate)
 	if cfg.RTT < 0 || cfg.Jitter < 0 || cfg.Loss < 0 || cfg.Loss > 1 {
 		return &usageError{cmd, "--rtt and --jitter are times of 0 or more, --loss a probability from 0 to 1"}
 	}

@@ -86,7 +86,7 @@ type world struct {
 // newWorld starts peerd serve and peerd run; B exposes one target to A.
 func newWorld(ctx context.Context, peerd, dir string, c cell, target, addr string) (w *world, err error) {
 	w = &world{peerd: peerd, dir: dir}
-	cfg := natlab.Config{RTT: c.RTT, Loss: c.Loss}
+	cfg := natlab.Config{RTT: c.RTT, Loss: c.Loss, Rate: c.Rate}
 	if cfg.A, err = natlab.ProfileByName(c.A); err != nil {
 		return nil, err
 	}

@@ -20,6 +20,14 @@ type Config struct {
 	// Loss is the probability that a packet between A and B is lost, one way. Links with loss carry no super-packets, so it
 	// is the probability for a segment.
 	Loss float64
+	// Rate is what host A and host B can each send, in bits of IP packets per second, so it is the bandwidth of the path between
+	// them each way, also of one by way of the server; 0 is unlimited. What the server sends by itself is not limited,
+	// nor is a LAN that both share. Links with a rate carry no super-packets, so that every segment takes its own time.
+	Rate int64
+	// Queue is how many bytes may wait at either end of a path that has a rate; packets beyond are dropped (drop-tail). 0 is
+	// one bandwidth-delay product, Rate × RTT, and at least 64 full packets: the rule by which routers' buffers are sized, it
+	// lets one TCP connection fill the path and doubles the RTT under load. A packet that finds the line free always passes.
+	Queue int
 	// Seed makes loss, jitter and random ports of userspace NATs repeat, as far as the order of packets does.
 	Seed uint64
 	// SameNAT puts both hosts on one LAN behind the NAT A; B is ignored. RTT/2 is then the round trip from each to the server.
@@ -35,6 +43,10 @@ func (c *Config) check() error {
 		return fmt.Errorf("natlab: RTT %v or jitter %v is negative", c.RTT, c.Jitter)
 	case !(c.Loss >= 0 && c.Loss < 1):
 		return fmt.Errorf("natlab: loss %v is not in [0, 1)", c.Loss)
+	case c.Rate < 0 || c.Queue < 0:
+		return fmt.Errorf("natlab: rate %d or queue %d is negative", c.Rate, c.Queue)
+	case c.Queue > 0 && c.Rate == 0:
+		return errors.New("natlab: a path without a rate has no queue")
 	case c.SameNAT && !c.A.Kernel && c.A.NAT == nil:
 		return errors.New("natlab: two hosts can't share a NAT that is none")
 	}
@@ -43,6 +55,17 @@ func (c *Config) check() error {
 
 // linkLoss is the loss of one link such that two in a row lose what Config says.
 func (c *Config) linkLoss() float64 { return 1 - math.Sqrt(1-c.Loss) }
+
+// leastQueue is 64 packets of the devices' MTU.
+const leastQueue = 64 * 1500
+
+// queue is the size of the queues, its default resolved.
+func (c *Config) queue() int {
+	if c.Queue > 0 {
+		return c.Queue
+	}
+	return max(leastQueue, int(float64(c.Rate)/8*c.RTT.Seconds()))
+}
 
 // The addresses: a documentation network (RFC 5737) for each site, private ones behind the NATs.
 var (

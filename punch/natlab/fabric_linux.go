@@ -27,6 +27,7 @@ type link struct {
 	delay   time.Duration
 	jitter  time.Duration
 	loss    float64
+	line    line // what the site sends waits for it; what it gets has been through the sender's
 	deliver func(frame)
 
 	mu   sync.Mutex
@@ -73,7 +74,7 @@ func (fb *fabric) expire(now time.Time, from *link, p *packet) {
 
 // carry takes a packet over both links, at once where they have no delay.
 func (fb *fabric) carry(now time.Time, from, to *link, p *packet) {
-	if from.delay+to.delay+from.jitter+to.jitter == 0 && from.loss+to.loss == 0 {
+	if from.delay+to.delay+from.jitter+to.jitter == 0 && from.loss+to.loss == 0 && from.line.rate == 0 {
 		fb.arrive(to, p.frame)
 		return
 	}
@@ -83,8 +84,12 @@ func (fb *fabric) carry(now time.Time, from, to *link, p *packet) {
 		fb.show(now, from, Dropped, p)
 		return
 	}
-	delay := from.delay + to.delay + from.uniform(from.jitter) + from.uniform(to.jitter)
-	due := now.Add(delay)
+	left, ok := from.line.send(now, len(p.frame)-vnetLen)
+	if !ok {
+		fb.show(now, from, Dropped, p)
+		return
+	}
+	due := left.Add(from.delay + to.delay + from.uniform(from.jitter) + from.uniform(to.jitter))
 	if last := from.last[to]; due.Before(last) {
 		due = last
 	}

@@ -76,25 +76,26 @@ func (l *Lab) newSite(name string, addrs addresses, p Profile, hosts int) *site 
 	ln := &link{name: name, addrs: addrs, rng: rng}
 	if name != "server" {
 		ln.delay, ln.jitter, ln.loss = l.cfg.RTT/4, l.cfg.Jitter/2, l.cfg.linkLoss()
+		ln.line = line{rate: l.cfg.Rate, queue: l.cfg.queue()}
 	}
 	if p.NAT != nil {
 		ln.delay, ln.jitter = ln.delay+p.NAT.Delay, ln.jitter+p.NAT.Jitter
 		ln.loss = 1 - (1-ln.loss)*(1-p.NAT.Loss)
 	}
 	l.fabric.attach(ln)
-	s := &site{name: name, profile: p, addrs: addrs, fabric: l.fabric, link: ln, size: hosts, offload: l.lossless()}
+	s := &site{name: name, profile: p, addrs: addrs, fabric: l.fabric, link: ln, size: hosts, offload: l.superPackets()}
 	s.seed = rand.New(rand.NewPCG(l.cfg.Seed, uint64(name[0])<<8))
 	return s
 }
 
-// lossless reports whether super-packets may be used: a lost one would be many segments.
-func (l *Lab) lossless() bool {
+// superPackets reports whether they may be used: a lost one would be many segments, and one that takes its time a burst.
+func (l *Lab) superPackets() bool {
 	for _, p := range []Profile{l.cfg.A, l.cfg.B} {
 		if p.NAT != nil && p.NAT.Loss > 0 {
 			return false
 		}
 	}
-	return l.cfg.Loss == 0
+	return l.cfg.Loss == 0 && l.cfg.Rate == 0
 }
 
 // Close kills the processes that still run in the lab, aborts its connections, removes all namespaces and devices, and waits

@@ -118,7 +118,7 @@ func TestDo(t *testing.T) {
 }
 
 func TestConfigOutOfRange(t *testing.T) {
-	for _, cfg := range []Config{{Loss: 1}, {Loss: -0.1}, {RTT: -1}, {Jitter: -1}} {
+	for _, cfg := range []Config{{Loss: 1}, {Loss: -0.1}, {RTT: -1}, {Jitter: -1}, {Rate: -1}, {Rate: 1, Queue: -1}, {Queue: 1}} {
 		if lab, err := New(cfg); err == nil {
 			lab.Close()
 			t.Errorf("%+v: no error", cfg)
@@ -128,8 +128,8 @@ func TestConfigOutOfRange(t *testing.T) {
 
 func TestString(t *testing.T) {
 	Require(t)
-	lab := newLab(t, Config{A: profile(t, "openwrt"), B: profile(t, "user-sym-seq"), RTT: 36 * time.Millisecond, Loss: 0.01})
-	for _, want := range []string{"203.0.113.10", "openwrt", "user-sym-seq", "192.168.1.10", "10.0.2.10", "9ms"} {
+	lab := newLab(t, Config{A: profile(t, "openwrt"), B: profile(t, "user-sym-seq"), RTT: 36 * time.Millisecond, Loss: 0.01, Rate: 20e6})
+	for _, want := range []string{"203.0.113.10", "openwrt", "user-sym-seq", "192.168.1.10", "10.0.2.10", "9ms", "20 Mbit/s, queue 96000"} {
 		if s := lab.String(); !strings.Contains(s, want) {
 			t.Errorf("%s misses %s", s, want)
 		}

@@ -29,7 +29,7 @@ type Event uint8
 const (
 	Sent      Event = iota // left the site for the Internet, or the host for its LAN
 	Delivered              // arrived at the site from the Internet, or at the host
-	Dropped                // lost, cut off, out of hops, or without a route
+	Dropped                // lost, cut off, out of hops, without a route, or too many for a queue
 )
 
 func (e Event) String() string { return name(e, "sent", "delivered", "dropped") }

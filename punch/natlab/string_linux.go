@@ -43,6 +43,9 @@ func (s *site) describeLink() string {
 	if s.link.loss > 0 {
 		d += fmt.Sprintf(", loss %.2g %%", 100*s.link.loss)
 	}
+	if l := s.link.line; l.rate > 0 {
+		d += fmt.Sprintf(", sends %g Mbit/s, queue %d bytes", float64(l.rate)/1e6, l.queue)
+	}
 	return d
 }
 
