@@ -1,41 +1,23 @@
 package main
 
 import (
-	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
 )
 
-// pairProfiles are the NATs of the matrix: the kernel's and the userspace one,
-// each of which drops, answers RST or answers ICMP.
-var pairProfiles = []string{"linux-drop", "linux-open", "linux-icmp", "user-drop", "user-rst", "user-icmp"}
-
-// pairCells returns every ordered pair at every round trip, without and with
-// one side frozen.
-func pairCells() (cells []cell) {
-	for _, a := range pairProfiles {
-		for _, b := range pairProfiles {
-			for _, rtt := range []time.Duration{2, 40, 200} {
-				for _, freeze := range []time.Duration{0, 500} {
-					cells = append(cells, cell{A: a, B: b, RTT: rtt * time.Millisecond, Freeze: freeze * time.Millisecond})
-				}
-			}
-		}
-	}
-	return cells
-}
-
 // proof is what the prove command is told on its command line.
 type proof struct {
+	parts    []string // names of proofs
 	runs     int
 	parallel int
 	only     string
@@ -43,32 +25,72 @@ type proof struct {
 
 	wanted *regexp.Regexp // only, compiled
 	cells  []cell         // that it matches
+	claims []claim        // that it matches
+	where  provenance
+}
+
+// A proofPart is a proof that can be asked for by its name, which is also that
+// of its files.
+type proofPart struct {
+	name string
+	left func(*proof) bool // whether --only leaves anything of it
+	run  func(*proof, context.Context, ground, io.Writer) (proofReport, error)
+}
+
+var proofParts = []proofPart{
+	{"main-job", (*proof).mainJobPart, (*proof).mainJob},
+	{"tunnels", (*proof).tunnelsPart, (*proof).tunnels},
+}
+
+// proofReport is the result of a proof; as JSON it is the proof's other file.
+type proofReport interface {
+	markdown() []byte
+	verdict() error // nil if everything held
+}
+
+func proofNames() (names []string) {
+	for _, part := range proofParts {
+		names = append(names, part.name)
+	}
+	return names
 }
 
 func newProveCommand() *cobra.Command {
 	var p proof
 	cmd := &cobra.Command{
-		Use:   "prove",
+		Use:   "prove [PROOF]…",
 		Short: "Run the full experiments and write their results",
-		Long: `Run every pair of NATs that drop, answer RST or answer ICMP, kernel and userspace,
-at 2, 40 and 200 ms round trip, without and with one side frozen for 500 ms, and
-move 200 MiB both ways with the real peerd. The results are written to a directory
-as Markdown and JSON, with the commit that they were measured on.`,
-		Example: "  natlab prove\n  natlab prove --only 'linux-open × .*200ms' --runs 5 --out /tmp/proof",
-		Args:    cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
+		Long: `Run the full experiments, all of them or those of the proofs that are named, and
+write their results to a directory as Markdown and JSON, with the commit that
+they were measured on.
+
+main-job  every pair of NATs that drop, answer RST or answer ICMP, kernel and
+          userspace, at 2, 40 and 200 ms round trip, without and with one side
+          frozen for 500 ms; and 200 MiB both ways with the real peerd
+tunnels   what must hold of streams and tunnels, with the real peerd and the
+          real programs of Debian: sshd, ssh, scp, rsync, curl, wrk, iperf3`,
+		Example:   "  natlab prove\n  natlab prove tunnels\n  natlab prove main-job --only 'linux-open × .*200ms' --runs 5 --out /tmp/proof",
+		ValidArgs: proofNames(),
+		Args:      cobra.OnlyValidArgs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if p.parts = args; len(args) == 0 {
+				p.parts = proofNames()
+			}
 			if err := p.check(cmd); err != nil {
 				return err
 			}
 			return p.run(cmd.Context(), cmd.ErrOrStderr())
 		},
 	}
-	cmd.Flags().IntVar(&p.runs, "runs", wholeRuns, "runs of each cell")
-	cmd.Flags().IntVar(&p.parallel, "parallel", 8, "labs at a time")
-	cmd.Flags().StringVar(&p.only, "only", "", "only cells whose name matches this regular expression")
+	cmd.Flags().IntVar(&p.runs, "runs", wholeRuns, "runs of each cell of the main job")
+	cmd.Flags().IntVar(&p.parallel, "parallel", 8, "labs of the main job at a time")
+	cmd.Flags().StringVar(&p.only, "only", "", "only cells and claims whose name matches this regular expression")
 	cmd.Flags().StringVar(&p.out, "out", "docs/proof", "directory for the results")
 	return cmd
 }
+
+// wholeRuns is how many runs of each cell make the proof.
+const wholeRuns = 20
 
 // check says what is wrong with the command line. A part of the proof must not
 // take the place of the whole.
@@ -77,24 +99,29 @@ func (p *proof) check(cmd *cobra.Command) (err error) {
 		return &usageError{cmd, fmt.Sprintf("--only: %v", err)}
 	}
 	p.cells = slices.DeleteFunc(pairCells(), func(c cell) bool { return !p.wanted.MatchString(c.String()) })
+	p.claims = slices.DeleteFunc(claims(), func(c claim) bool { return !p.wanted.MatchString(c.name) })
 	switch {
 	case p.runs < 1 || p.parallel < 1:
 		return &usageError{cmd, "--runs and --parallel are at least 1"}
-	case len(p.cells) == 0 && !p.wanted.MatchString(transfersName):
-		return &usageError{cmd, fmt.Sprintf("--only %q: no cell has a name like that", p.only)}
+	case len(p.wantedParts()) == 0:
+		return &usageError{cmd, fmt.Sprintf("--only %q: no cell or claim of %s has a name like that", p.only, strings.Join(p.parts, ", "))}
 	case (p.only != "" || p.runs < wholeRuns) && !cmd.Flags().Changed("out"):
 		return &usageError{cmd, "a part of the proof needs an --out of its own"}
 	}
 	return nil
 }
 
-// wholeRuns is how many runs of each cell make the proof.
-const wholeRuns = 20
+// wantedParts are the proofs that were asked for and of which --only leaves
+// something.
+func (p *proof) wantedParts() []proofPart {
+	return slices.DeleteFunc(slices.Clone(proofParts), func(part proofPart) bool {
+		return !slices.Contains(p.parts, part.name) || !part.left(p)
+	})
+}
 
-// run measures and writes. It fails if any run of any cell did.
-func (p proof) run(ctx context.Context, progress io.Writer) error {
-	where, err := readProvenance()
-	if err != nil {
+// run measures and writes each proof. It fails if anything of any did.
+func (p *proof) run(ctx context.Context, progress io.Writer) (err error) {
+	if p.where, err = readProvenance(); err != nil {
 		return err
 	}
 	dir, err := os.MkdirTemp("", "natlab")
@@ -103,112 +130,44 @@ func (p proof) run(ctx context.Context, progress io.Writer) error {
 	}
 	defer os.RemoveAll(dir)
 	// What is proven is the checkout that is named, not this binary.
+	g := ground{dir: dir, whole: true}
+	if g.peerd, err = build(ctx, dir, "peerd"); err != nil {
+		return err
+	}
 	if agentProgram, err = build(ctx, dir, "natlab"); err != nil {
 		return err
 	}
-	began := time.Now()
-	results := p.measure(ctx, p.cells, progress)
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	transfers, err := p.transfers(ctx, dir, progress)
-	if err != nil {
-		return err
-	}
-	rep := proofReport{Provenance: where, Took: time.Since(began).Round(time.Second).String(), Runs: p.runs, Cells: results, Transfers: transfers}
-	if err := rep.write(p.out); err != nil {
-		return err
-	}
-	return rep.verdict()
-}
-
-// cellResult sums a cell's runs up. Times are in milliseconds.
-type cellResult struct {
-	A        string   `json:"a"`
-	B        string   `json:"b"`
-	RTT      float64  `json:"rtt_ms"`
-	Freeze   float64  `json:"freeze_ms"`
-	Direct   int      `json:"direct"`
-	Runs     int      `json:"runs"`
-	Median   float64  `json:"first_byte_median_ms"`
-	Max      float64  `json:"first_byte_max_ms"`
-	Floor    float64  `json:"floor_ms"` // of NAT.md, for a first contact; the freeze not counted
-	Failures []string `json:"failures,omitempty"`
-}
-
-// measure runs the cells, several labs at a time.
-func (p proof) measure(ctx context.Context, cells []cell, progress io.Writer) []cellResult {
-	results := make([]cellResult, len(cells))
-	next := make(chan int)
-	var workers sync.WaitGroup
-	var printing sync.Mutex
-	for range p.parallel {
-		workers.Go(func() {
-			for i := range next {
-				results[i] = measureCell(ctx, cells[i], p.runs, uint64(i))
-				printing.Lock()
-				fmt.Fprintf(progress, "%d/%d %s: %s\n", i+1, len(cells), cells[i], results[i])
-				printing.Unlock()
-			}
-		})
-	}
-	for i := range cells {
-		select {
-		case next <- i:
-		case <-ctx.Done():
+	var verdicts []error
+	for _, part := range p.wantedParts() {
+		rep, err := part.run(p, ctx, g, progress)
+		if err != nil {
+			return err
 		}
-	}
-	close(next)
-	workers.Wait()
-	return results
-}
-
-// measureCell runs one cell in a lab of its own.
-func measureCell(ctx context.Context, c cell, runs int, seed uint64) cellResult {
-	r := cellResult{A: c.A, B: c.B, RTT: ms(c.RTT), Freeze: ms(c.Freeze), Runs: runs, Floor: ms(c.floor())}
-	b, err := newBench(c, seed)
-	if err != nil {
-		r.Failures = append(r.Failures, err.Error())
-		return r
-	}
-	defer b.close()
-	var times []time.Duration
-	for n := range runs {
-		if ctx.Err() != nil {
-			break
+		if err := writeProof(p.out, part.name, rep); err != nil {
+			return err
 		}
-		o := b.run(n)
-		if o.Err != nil {
-			r.Failures = append(r.Failures, fmt.Sprintf("run %d: %v", n, o.Err))
-			continue
-		}
-		times = append(times, o.FirstByte)
+		verdicts = append(verdicts, rep.verdict())
 	}
-	if r.Direct = len(times); r.Direct > 0 {
-		slices.Sort(times)
-		r.Median, r.Max = ms(times[len(times)/2]), ms(times[len(times)-1])
-	}
-	return r
+	return errors.Join(verdicts...)
 }
 
-// floor is the fewest round trips from the request to the first application
-// byte at a first contact: (R_a + R_b) + 2.5 R (NAT.md); the server is in the
-// middle, so R_a + R_b = R.
-func (c cell) floor() time.Duration { return c.RTT + c.RTT*5/2 }
-
-func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1e3 }
-
-// String is the line of progress.
-func (r cellResult) String() string {
-	s := fmt.Sprintf("%d/%d direct, first byte median %.1f ms, max %.1f ms", r.Direct, r.Runs, r.Median, r.Max)
-	return strings.Join(append([]string{s}, r.Failures...), "\n  ")
+// ground is what an experiment with real programs stands on.
+type ground struct {
+	peerd string // the program
+	dir   string // for whatever the experiment likes
+	whole bool   // the full figures are wanted, not a sample
 }
 
-// byPair orders results for the table.
-func byPair(a, b cellResult) int {
-	return cmp.Or(
-		cmp.Compare(a.RTT, b.RTT), cmp.Compare(a.Freeze, b.Freeze),
-		cmp.Compare(slices.Index(pairProfiles, a.A), slices.Index(pairProfiles, b.A)),
-		cmp.Compare(slices.Index(pairProfiles, a.B), slices.Index(pairProfiles, b.B)),
-	)
+// in is the same ground with a directory of that name.
+func (g ground) in(name string) (ground, error) {
+	g.dir = filepath.Join(g.dir, name)
+	return g, os.MkdirAll(g.dir, 0o755)
+}
+
+// figure is a quantity of an experiment, in a sample and in the proof.
+func figure[N int | int64 | time.Duration](g ground, sample, whole N) N {
+	if g.whole {
+		return whole
+	}
+	return sample
 }

@@ -38,20 +38,16 @@ type transferResult struct {
 
 // transfers moves a file both ways at once through pairs of NATs, with peerd
 // serve, run and nc as processes of their own.
-func (p proof) transfers(ctx context.Context, dir string, progress io.Writer) ([]transferResult, error) {
+func (p *proof) transfers(ctx context.Context, g ground, progress io.Writer) ([]transferResult, error) {
 	if !p.wanted.MatchString(transfersName) {
 		return nil, nil
-	}
-	peerd, err := build(ctx, dir, "peerd")
-	if err != nil {
-		return nil, err
 	}
 	var results []transferResult
 	for n := range transferRuns {
 		a := pairProfiles[n%len(pairProfiles)]
 		b := pairProfiles[(n+n/len(pairProfiles))%len(pairProfiles)]
 		began := time.Now()
-		err := transfer(ctx, peerd, filepath.Join(dir, fmt.Sprint(n)), cell{A: a, B: b, RTT: transferRTT}, transferSize)
+		err := transfer(ctx, g.peerd, filepath.Join(g.dir, fmt.Sprint(n)), cell{A: a, B: b, RTT: transferRTT}, transferSize)
 		r := transferResult{A: a, B: b, Seconds: time.Since(began).Seconds()}
 		if err != nil {
 			r.Error = err.Error()
@@ -83,8 +79,8 @@ type world struct {
 	runs       *natlab.Cmd // peerd run on B
 }
 
-// newWorld starts peerd serve and peerd run; B exposes one target to A.
-func newWorld(ctx context.Context, peerd, dir string, c cell, target, addr string) (w *world, err error) {
+// newWorld starts peerd serve and peerd run, which exposes NAME=ADDR… to A.
+func newWorld(ctx context.Context, peerd, dir string, c cell, expose ...string) (w *world, err error) {
 	w = &world{peerd: peerd, dir: dir}
 	cfg := natlab.Config{RTT: c.RTT, Loss: c.Loss, Rate: c.Rate}
 	if cfg.A, err = natlab.ProfileByName(c.A); err != nil {
@@ -96,14 +92,14 @@ func newWorld(ctx context.Context, peerd, dir string, c cell, target, addr strin
 	if w.lab, err = natlab.New(cfg); err != nil {
 		return nil, err
 	}
-	if err := w.populate(ctx, target, addr); err != nil {
+	if err := w.populate(ctx, expose); err != nil {
 		w.lab.Close()
 		return nil, err
 	}
 	return w, nil
 }
 
-func (w *world) populate(ctx context.Context, target, addr string) (err error) {
+func (w *world) populate(ctx context.Context, expose []string) (err error) {
 	id, err := w.command(ctx, w.lab.A, "a", "id").Output()
 	if err != nil {
 		return fmt.Errorf("peerd id: %w", err)
@@ -112,7 +108,11 @@ func (w *world) populate(ctx context.Context, target, addr string) (err error) {
 	if err != nil {
 		return err
 	}
-	w.runs = w.command(ctx, w.lab.B, "b", "run", "--expose", target+"="+addr, "--allow", strings.TrimSpace(string(id)))
+	args := []string{"run", "--allow", strings.TrimSpace(string(id))}
+	for _, e := range expose {
+		args = append(args, "--expose", e)
+	}
+	w.runs = w.command(ctx, w.lab.B, "b", args...)
 	w.peer, err = ready(w.runs)
 	return err
 }
@@ -147,7 +147,7 @@ func ready(cmd *natlab.Cmd) (string, error) {
 func transfer(ctx context.Context, peerd, dir string, c cell, size int64) error {
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
 	defer cancel()
-	w, err := newWorld(ctx, peerd, dir, c, "file", "127.0.0.1:9000")
+	w, err := newWorld(ctx, peerd, dir, c, "file=127.0.0.1:9000")
 	if err != nil {
 		return err
 	}

@@ -54,7 +54,7 @@ func TestCutTransfer(t *testing.T) {
 func testCut(t *testing.T, peerd, dir string, cut func(*world) error) {
 	ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
 	defer cancel()
-	w, err := newWorld(ctx, peerd, dir, cell{A: "linux-drop", B: "user-drop", RTT: 8 * time.Millisecond}, "file", "127.0.0.1:9000")
+	w, err := newWorld(ctx, peerd, dir, cell{A: "linux-drop", B: "user-drop", RTT: 8 * time.Millisecond}, "file=127.0.0.1:9000")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,141 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// mainJob runs every cell of the matrix and the transfers.
+func (p *proof) mainJob(ctx context.Context, g ground, progress io.Writer) (proofReport, error) {
+	began := time.Now()
+	cells := p.measure(ctx, p.cells, progress)
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	transfers, err := p.transfers(ctx, g, progress)
+	if err != nil {
+		return nil, err
+	}
+	return mainJobReport{Provenance: p.where, Took: sinceBegan(began), Runs: p.runs, Cells: cells, Transfers: transfers}, nil
+}
+
+// mainJobPart reports whether --only leaves anything of the main job.
+func (p *proof) mainJobPart() bool {
+	return len(p.cells) > 0 || p.wanted.MatchString(transfersName)
+}
+
+// pairProfiles are the NATs of the matrix: the kernel's and the userspace one,
+// each of which drops, answers RST or answers ICMP.
+var pairProfiles = []string{"linux-drop", "linux-open", "linux-icmp", "user-drop", "user-rst", "user-icmp"}
+
+// pairCells returns every ordered pair at every round trip, without and with
+// one side frozen.
+func pairCells() (cells []cell) {
+	for _, a := range pairProfiles {
+		for _, b := range pairProfiles {
+			for _, rtt := range []time.Duration{2, 40, 200} {
+				for _, freeze := range []time.Duration{0, 500} {
+					cells = append(cells, cell{A: a, B: b, RTT: rtt * time.Millisecond, Freeze: freeze * time.Millisecond})
+				}
+			}
+		}
+	}
+	return cells
+}
+
+// cellResult sums a cell's runs up. Times are in milliseconds.
+type cellResult struct {
+	A        string   `json:"a"`
+	B        string   `json:"b"`
+	RTT      float64  `json:"rtt_ms"`
+	Freeze   float64  `json:"freeze_ms"`
+	Direct   int      `json:"direct"`
+	Runs     int      `json:"runs"`
+	Median   float64  `json:"first_byte_median_ms"`
+	Max      float64  `json:"first_byte_max_ms"`
+	Floor    float64  `json:"floor_ms"` // of NAT.md, for a first contact; the freeze not counted
+	Failures []string `json:"failures,omitempty"`
+}
+
+// measure runs the cells, several labs at a time.
+func (p *proof) measure(ctx context.Context, cells []cell, progress io.Writer) []cellResult {
+	results := make([]cellResult, len(cells))
+	next := make(chan int)
+	var workers sync.WaitGroup
+	var printing sync.Mutex
+	for range p.parallel {
+		workers.Go(func() {
+			for i := range next {
+				results[i] = measureCell(ctx, cells[i], p.runs, uint64(i))
+				printing.Lock()
+				fmt.Fprintf(progress, "%d/%d %s: %s\n", i+1, len(cells), cells[i], results[i])
+				printing.Unlock()
+			}
+		})
+	}
+	for i := range cells {
+		select {
+		case next <- i:
+		case <-ctx.Done():
+		}
+	}
+	close(next)
+	workers.Wait()
+	return results
+}
+
+// measureCell runs one cell in a lab of its own.
+func measureCell(ctx context.Context, c cell, runs int, seed uint64) cellResult {
+	r := cellResult{A: c.A, B: c.B, RTT: ms(c.RTT), Freeze: ms(c.Freeze), Runs: runs, Floor: ms(c.floor())}
+	b, err := newBench(c, seed)
+	if err != nil {
+		r.Failures = append(r.Failures, err.Error())
+		return r
+	}
+	defer b.close()
+	var times []time.Duration
+	for n := range runs {
+		if ctx.Err() != nil {
+			break
+		}
+		o := b.run(n)
+		if o.Err != nil {
+			r.Failures = append(r.Failures, fmt.Sprintf("run %d: %v", n, o.Err))
+			continue
+		}
+		times = append(times, o.FirstByte)
+	}
+	if r.Direct = len(times); r.Direct > 0 {
+		slices.Sort(times)
+		r.Median, r.Max = ms(times[len(times)/2]), ms(times[len(times)-1])
+	}
+	return r
+}
+
+// floor is the fewest round trips from the request to the first application
+// byte at a first contact: (R_a + R_b) + 2.5 R (NAT.md); the server is in the
+// middle, so R_a + R_b = R.
+func (c cell) floor() time.Duration { return c.RTT + c.RTT*5/2 }
+
+func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1e3 }
+
+// String is the line of progress.
+func (r cellResult) String() string {
+	s := fmt.Sprintf("%d/%d direct, first byte median %.1f ms, max %.1f ms", r.Direct, r.Runs, r.Median, r.Max)
+	return strings.Join(append([]string{s}, r.Failures...), "\n  ")
+}
+
+// byPair orders results for the table.
+func byPair(a, b cellResult) int {
+	return cmp.Or(
+		cmp.Compare(a.RTT, b.RTT), cmp.Compare(a.Freeze, b.Freeze),
+		cmp.Compare(slices.Index(pairProfiles, a.A), slices.Index(pairProfiles, b.A)),
+		cmp.Compare(slices.Index(pairProfiles, a.B), slices.Index(pairProfiles, b.B)),
+	)
+}
