@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/peerd/peerd/proto"
 	"github.com/peerd/peerd/rendezvous"
@@ -84,6 +83,7 @@ func (n *Node) join(id proto.ID) (*call, *Session, error) {
 
 // leave ends the call with its last waiter.
 func (n *Node) leave(id proto.ID, c *call) {
+	authorised := len(n.grants(id)) > 0
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if c.waiters--; c.waiters > 0 {
@@ -93,16 +93,15 @@ func (n *Node) leave(id proto.ID, c *call) {
 	if n.calls[id] == c {
 		delete(n.calls, id)
 		n.announceLocked()
-		n.endMeetingsLocked(id)
+		if !authorised {
+			n.endMeetingsLocked(id)
+		}
 	}
 }
 
 // endMeetingsLocked gives up the meetings with a peer that nobody wants any more
-// and that is not allowed by itself: no SYN may go there.
+// and that is not authorised by itself: no SYN may go there.
 func (n *Node) endMeetingsLocked(id proto.ID) {
-	if slices.Contains(n.cfg.Allow, id) {
-		return
-	}
 	for _, m := range n.meetings {
 		if m.peer == id {
 			m.cancel()

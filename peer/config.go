@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/peerd/peerd/proto"
 	"github.com/peerd/peerd/proto/identity"
@@ -20,12 +21,20 @@ type Config struct {
 	// to be introduced to it at any time. A node that is connecting to a peer
 	// always answers that peer.
 	Answer bool
-	// Allow are the peers that may connect to this node.
+	// Allow are the peers that may connect to this node and open what it offers:
+	// the zero Grant.
 	Allow []proto.ID
-	// Expose are the targets that those peers may open: the address, as net.Dial
-	// takes it, by the name that peers use. A number is the customary name for
-	// that port of the loopback.
+	// Authorize says, besides Allow, whether a peer may connect to this node, and
+	// what it may do. It is consulted each time a peer asks for something; what a
+	// peer has already got, a change takes away neither from it nor gives it. It
+	// must be quick, and safe for concurrent use. Nil authorises nobody.
+	Authorize func(proto.ID) (Grant, bool)
+	// Expose are the targets that peers may open: the address, "host:port" or
+	// "unix:/path", by the name that peers use. A number is the customary name
+	// for that port of the loopback.
 	Expose map[string]string
+	// Names are names for peers, which DialContext takes in place of their IDs.
+	Names map[string]proto.ID
 	// Persist makes Start wait until the server can be reached instead of
 	// failing at the first attempt. Errors that will not go away, such as a
 	// server with another key, still fail.
@@ -45,8 +54,13 @@ func (c Config) check() error {
 		return fmt.Errorf("peer: Config needs a Key and a Server")
 	}
 	for name, addr := range c.Expose {
-		if name == "" || len(name) > proto.MaxTarget || addr == "" {
+		if err := (&proto.Open{Target: name}).Check(); err != nil || addr == "" {
 			return fmt.Errorf("peer: cannot expose target %q at %q", name, addr)
+		}
+	}
+	for name, id := range c.Names {
+		if name == "" || strings.Contains(name, ":") || id.IsZero() {
+			return fmt.Errorf("peer: cannot call peer %s by the name %q", id, name)
 		}
 	}
 	return nil
@@ -56,6 +70,7 @@ func (c Config) check() error {
 func (c Config) withDefaults() Config {
 	c.Allow = slices.Clone(c.Allow)
 	c.Expose = maps.Clone(c.Expose)
+	c.Names = maps.Clone(c.Names)
 	if c.Agent == "" {
 		c.Agent = "peerd"
 	}

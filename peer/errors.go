@@ -17,6 +17,8 @@ var (
 	// ErrOffline means that the server does not know the peer, or that it does
 	// not answer.
 	ErrOffline = errors.New("peer unknown or offline")
+	// ErrUnknownPeer means that a name stands for no peer. Nobody was asked.
+	ErrUnknownPeer = errors.New("unknown peer")
 	// ErrNotAuthorised means that the peer has not allowed this node.
 	ErrNotAuthorised = errors.New("not authorised by the peer")
 	// ErrNoDirect means that no direct connection came about.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/peerd/peerd/peer/tunnel"
@@ -14,21 +15,30 @@ import (
 // targetDialLimit bounds the connection to an exposed target.
 const targetDialLimit = 10 * time.Second
 
-// answer joins a peer's stream to the target that it wants, if that is exposed
-// and the peer is allowed: one that this node has called need not be.
+// answer gives a peer's stream what it wants, if the peer is authorised for that:
+// one that this node has called need not be.
 func (s *Session) answer(in *Stream) {
 	n, id := s.node, s.peer
-	addr, ok := n.cfg.Expose[in.Target()]
+	grants := n.grants(id)
+	opens := func(g Grant) bool { return g.opens(in.Target()) }
+	service, addr := n.service(in.Target()), n.cfg.Expose[in.Target()]
 	switch {
-	case !slices.Contains(n.cfg.Allow, id):
+	case len(grants) == 0:
 		n.cfg.Logger.Info("refused a peer that is not allowed", "peer", id, "target", in.Target())
 		in.Refuse(proto.CodeNotAuthorised, "")
-		return
-	case !ok:
+	case !slices.ContainsFunc(grants, opens), service == nil && addr == "":
 		n.cfg.Logger.Info("refused a target", "peer", id, "target", in.Target())
 		in.Refuse(proto.CodeNotExposed, "")
-		return
+	case service != nil:
+		service.deliver(s, in)
+	default:
+		s.expose(in, addr)
 	}
+}
+
+// expose joins a stream to the address of its target.
+func (s *Session) expose(in *Stream, addr string) {
+	n, id := s.node, s.peer
 	target, err := n.dialTarget(addr)
 	if err != nil {
 		n.cfg.Logger.Warn("exposed target not reached", "peer", id, "target", in.Target(), "err", err)
@@ -63,7 +73,11 @@ func (n *Node) dialTarget(addr string) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(n.ctx, targetDialLimit)
 	defer cancel()
 	var d net.Dialer
-	conn, err := d.DialContext(ctx, "tcp", addr)
+	network := "tcp"
+	if path, ok := strings.CutPrefix(addr, "unix:"); ok {
+		network, addr = "unix", path
+	}
+	conn, err := d.DialContext(ctx, network, addr)
 	if errors.Is(err, context.DeadlineExceeded) {
 		return nil, errors.New("no answer")
 	}

@@ -214,7 +214,7 @@ func (m *meeting) establish(ctx context.Context, r result) error {
 	if m.intro.Role == proto.Responder {
 		return m.establishOffered(r.offer)
 	}
-	if !m.node.allowed(m.peer) {
+	if !m.node.mayConnect(m.peer) {
 		return ErrNotAuthorised // nobody here wants the peer any more
 	}
 	a, err := m.create(r.conn)
@@ -233,7 +233,7 @@ func (m *meeting) establish(ctx context.Context, r result) error {
 // establishOffered answers ATTACH.
 func (m *meeting) establishOffered(o *offered) error {
 	switch {
-	case !m.node.allowed(m.peer):
+	case !m.node.mayConnect(m.peer):
 		o.answer(proto.CodeNotAuthorised)
 		return ErrNotAuthorised
 	case m.node.sessionsWith(m.peer) >= maxSessions:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
 	"slices"
@@ -38,6 +39,7 @@ type Node struct {
 	calls    map[proto.ID]*call       // connections that this node is making
 	meetings map[proto.Token]*meeting // by introduction
 	sessions map[proto.ID][]*Session  // newest last
+	services map[string]*service      // of Listen
 	closed   bool
 }
 
@@ -54,6 +56,7 @@ func New(cfg Config) (*Node, error) {
 		calls:    make(map[proto.ID]*call),
 		meetings: make(map[proto.Token]*meeting),
 		sessions: make(map[proto.ID][]*Session),
+		services: make(map[string]*service),
 	}
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	return n, nil
@@ -213,14 +216,9 @@ func (n *Node) candidates() []proto.Candidate {
 	return host.Candidates(n.port.Number())
 }
 
-// allowed reports whether a peer may connect to this node.
-func (n *Node) allowed(id proto.ID) bool {
-	return slices.Contains(n.cfg.Allow, id) || n.calling(id)
-}
-
 // consent decides on an offer.
 func (n *Node) consent(id proto.ID) ([]proto.Candidate, bool) {
-	if !n.allowed(id) {
+	if !n.mayConnect(id) {
 		n.emit(Event{Kind: Refused, Peer: id})
 		return nil, false
 	}
@@ -245,9 +243,13 @@ func (n *Node) Close() error {
 	for _, list := range n.sessions {
 		sessions = append(sessions, list...)
 	}
+	services := slices.Collect(maps.Values(n.services))
 	n.mu.Unlock()
 	for _, s := range sessions {
 		s.Close()
+	}
+	for _, l := range services {
+		l.Close()
 	}
 	n.cancel()
 	var err error
