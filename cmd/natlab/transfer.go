@@ -119,8 +119,16 @@ func (w *world) populate(ctx context.Context, expose []string) (err error) {
 
 // command prepares peerd on a host with a state directory of its own.
 func (w *world) command(ctx context.Context, h *natlab.Host, state string, args ...string) *natlab.Cmd {
-	cmd := h.Command(ctx, w.peerd, args...)
-	cmd.Env = append(os.Environ(), "PEERD_STATE_DIR="+filepath.Join(w.dir, state), "PEERD_SERVER="+w.url)
+	return w.program(ctx, h, state, w.peerd, args...)
+}
+
+// program prepares a program that finds peerd in its PATH, and the environment
+// that peerd wants.
+func (w *world) program(ctx context.Context, h *natlab.Host, state, name string, args ...string) *natlab.Cmd {
+	cmd := h.Command(ctx, name, args...)
+	cmd.Env = append(os.Environ(), "PEERD_STATE_DIR="+filepath.Join(w.dir, state), "PEERD_SERVER="+w.url,
+		"PATH="+filepath.Dir(w.peerd)+string(os.PathListSeparator)+os.Getenv("PATH"))
+	cmd.WaitDelay = killDelay // for what a program leaves behind with its output open
 	return cmd
 }
 

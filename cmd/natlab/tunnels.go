@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os/exec"
+	"slices"
 	"strings"
 	"time"
 )
@@ -23,7 +24,7 @@ type claim struct {
 
 // claims lists them all, in the order of the report.
 func claims() []claim {
-	return nil
+	return slices.Concat(sshClaims())
 }
 
 // finding is what an experiment saw. An error beside it says that the claim
@@ -66,7 +67,8 @@ func (c claim) try(ctx context.Context, g ground) (f finding, err error) {
 			return f, err
 		}
 	}
-	if g, err = g.in(c.name); err != nil {
+	// Spaces would need quotes in other programs' configurations.
+	if g, err = g.in(strings.ReplaceAll(c.name, " ", "-")); err != nil {
 		return f, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, claimLimit)

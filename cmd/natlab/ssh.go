@@ -1,0 +1,200 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// sshClaims are about OpenSSH and what runs over it.
+func sshClaims() []claim {
+	return []claim{
+		{"ssh over nc", "`ssh -o ProxyCommand='peerd nc ID 22'` logs in, passes standard input and output on byte by byte, and exits with the command's code",
+			[]string{"sshd", "ssh"}, sshLogin},
+		{"scp over nc", "scp copies both ways over `peerd nc`, and what arrives has the right SHA-256",
+			[]string{"sshd", "scp"}, scpBothWays},
+		{"rsync over nc", "rsync copies both ways over `peerd nc`, and what arrives has the right SHA-256",
+			[]string{"sshd", "rsync"}, rsyncBothWays},
+	}
+}
+
+// sshWorld is a world with sshd on B, which is exposed as 22. To ssh on A, B is
+// called home.
+type sshWorld struct {
+	*world
+	*sshd
+}
+
+func newSSHWorld(ctx context.Context, g ground, c cell) (*sshWorld, error) {
+	w, err := newWorld(ctx, g.peerd, g.dir, c, "22="+sshdAddr)
+	if err != nil {
+		return nil, err
+	}
+	s, err := startSSHD(ctx, w.lab.B, g.dir, "home", w.peer)
+	if err != nil {
+		w.lab.Close()
+		return nil, err
+	}
+	return &sshWorld{w, s}, nil
+}
+
+// overNC are ssh's options for a connection over peerd nc.
+func (w *sshWorld) overNC() []string {
+	return []string{"-F", w.config, "-o", "ProxyCommand=peerd nc " + w.peer + " 22"}
+}
+
+// overNCConfig writes them to a configuration file, for programs that start ssh.
+func (w *sshWorld) overNCConfig() (string, error) {
+	text, err := os.ReadFile(w.config)
+	if err != nil {
+		return "", err
+	}
+	path := w.config + "_nc"
+	return path, os.WriteFile(path, fmt.Appendf(text, "ProxyCommand peerd nc %s 22\n", w.peer), 0o600)
+}
+
+// run runs a program on A and returns its output; what it complains of is part
+// of the error.
+func (w *world) run(ctx context.Context, stdin io.Reader, name string, args ...string) ([]byte, error) {
+	cmd := w.program(ctx, w.lab.A, "a", name, args...)
+	cmd.Stdin = stdin
+	out, err := cmd.Output()
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		err = fmt.Errorf("%s: %w: %s", filepath.Base(name), err, strings.TrimSpace(string(exit.Stderr)))
+	}
+	return out, err
+}
+
+func sshLogin(ctx context.Context, g ground) (f finding, err error) {
+	w, err := newSSHWorld(ctx, g, cell{A: "linux-drop", B: "user-rst", RTT: 20 * time.Millisecond})
+	if err != nil {
+		return f, err
+	}
+	defer w.lab.Close()
+	return w.login(ctx, g, "ssh", append(w.overNC(), "home")...)
+}
+
+// login runs commands over ssh, which is the program with arguments that end
+// with the destination.
+func (w *sshWorld) login(ctx context.Context, g ground, ssh string, args ...string) (f finding, err error) {
+	size := figure(g, 1<<20, 32<<20)
+	sent := randomBytes(1, size)
+	began := time.Now()
+	got, err := w.run(ctx, bytes.NewReader(sent), ssh, append(args, "cat; echo complaint >&2; exit 42")...)
+	took := time.Since(began)
+	var exit *exec.ExitError
+	switch {
+	case !errors.As(err, &exit) || exit.ExitCode() != 42:
+		return f, fmt.Errorf("exit code 42 came back as %w", err)
+	case string(exit.Stderr) != "complaint\n":
+		return f, fmt.Errorf("standard error has become %q", exit.Stderr)
+	case !bytes.Equal(got, sent):
+		return f, fmt.Errorf("of %d random bytes %d came back, not the same", len(sent), len(got))
+	}
+	if out, err := w.run(ctx, nil, ssh, append(args, "echo $((6*7))")...); err != nil || string(out) != "42\n" {
+		return f, fmt.Errorf("a command answered %q: %w", out, err)
+	}
+	return finding{Text: fmt.Sprintf("%d MiB through cat in %.1f s, exit code 42", size>>20, took.Seconds())}, nil
+}
+
+func scpBothWays(ctx context.Context, g ground) (f finding, err error) {
+	w, err := newSSHWorld(ctx, g, cell{A: "linux-open", B: "linux-drop", RTT: transferRTT})
+	if err != nil {
+		return f, err
+	}
+	defer w.lab.Close()
+	config, err := w.overNCConfig()
+	if err != nil {
+		return f, err
+	}
+	return w.copies(ctx, g, func(from, to string) *exec.Cmd {
+		return exec.Command("scp", "-q", "-F", config, from, to)
+	})
+}
+
+func rsyncBothWays(ctx context.Context, g ground) (f finding, err error) {
+	w, err := newSSHWorld(ctx, g, cell{A: "user-drop", B: "linux-icmp", RTT: transferRTT})
+	if err != nil {
+		return f, err
+	}
+	defer w.lab.Close()
+	config, err := w.overNCConfig()
+	if err != nil {
+		return f, err
+	}
+	return w.copies(ctx, g, func(from, to string) *exec.Cmd {
+		return exec.Command("rsync", "-e", "ssh -F "+config, from, to)
+	})
+}
+
+// copies copies a file to B and another one from there, and compares.
+func (w *sshWorld) copies(ctx context.Context, g ground, command func(from, to string) *exec.Cmd) (f finding, err error) {
+	size := figure(g, int64(8<<20), int64(transferSize))
+	path := func(name string) string { return filepath.Join(g.dir, name) }
+	var texts []string
+	for seed, way := range []struct{ text, from, to string }{
+		{"to B", path("up"), "home:" + path("up.copy")},
+		{"from B", "home:" + path("down"), path("down.copy")},
+	} {
+		_, source, _ := strings.Cut(":"+way.from, ":home:")
+		if source == "" {
+			source = way.from
+		}
+		sum, err := randomFile(source, byte(seed), size)
+		if err != nil {
+			return f, err
+		}
+		began := time.Now()
+		cmd := command(way.from, way.to)
+		if _, err := w.run(ctx, nil, cmd.Args[0], cmd.Args[1:]...); err != nil {
+			return f, err
+		}
+		took := time.Since(began)
+		if copied, err := fileSum(source + ".copy"); err != nil || copied != sum {
+			return f, fmt.Errorf("what was copied %s is not the same: %w", way.text, err)
+		}
+		texts = append(texts, fmt.Sprintf("%s in %.1f s", way.text, took.Seconds()))
+	}
+	return finding{Text: fmt.Sprintf("%d MiB %s", size>>20, strings.Join(texts, ", "))}, nil
+}
+
+func randomBytes(seed byte, size int) []byte {
+	b := make([]byte, size)
+	rand.NewChaCha8([32]byte{seed}).Read(b)
+	return b
+}
+
+// randomFile writes a file of pseudo-random bytes.
+func randomFile(path string, seed byte, size int64) (sum [sha256.Size]byte, err error) {
+	f, err := os.Create(path)
+	if err != nil {
+		return sum, err
+	}
+	defer f.Close()
+	hash := sha256.New()
+	_, err = io.CopyBuffer(io.MultiWriter(f, hash), io.LimitReader(rand.NewChaCha8([32]byte{seed}), size), make([]byte, fileBuffer))
+	hash.Sum(sum[:0])
+	return sum, errors.Join(err, f.Close())
+}
+
+func fileSum(path string) (sum [sha256.Size]byte, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return sum, err
+	}
+	defer f.Close()
+	hash := sha256.New()
+	_, err = io.CopyBuffer(hash, f, make([]byte, fileBuffer))
+	hash.Sum(sum[:0])
+	return sum, err
+}
