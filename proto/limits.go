@@ -33,7 +33,8 @@ const (
 	MaxProbePorts = 16
 	// MaxText bounds every text that is meant for people, in bytes.
 	MaxText = 256
-	// MaxTarget bounds the name of a stream's target, in bytes.
+	// MaxTarget bounds the name of a stream's target, in bytes, and an address
+	// to listen at.
 	MaxTarget = 255
 	// ChunkHeader is the size of the length that precedes a chunk, in bytes.
 	ChunkHeader = 4
@@ -56,4 +57,7 @@ const (
 	// PreambleDeadline is how long an accepted socket may take to prove its
 	// introduction.
 	PreambleDeadline = 5 * time.Second
+	// MaxWait is for how long a server keeps a request for a peer that does not
+	// answer, at most.
+	MaxWait = 60 * time.Second
 )

@@ -23,6 +23,8 @@ const (
 	TypeFailure      Type = 10 // either way, last
 	TypeOpen         Type = 16 // first on a stream, from its opener
 	TypeOpened       Type = 17 // first on a stream, from its acceptor
+	TypeListen       Type = 18 // first on a stream, from its opener
+	TypeListening    Type = 19 // first on a stream, from its acceptor
 )
 
 // Ignorable reports whether a receiver skips a message of an unknown type.
@@ -72,6 +74,10 @@ func newMessage(t Type) Message {
 		return new(Open)
 	case TypeOpened:
 		return new(Opened)
+	case TypeListen:
+		return new(Listen)
+	case TypeListening:
+		return new(Listening)
 	}
 	return nil
 }
@@ -103,6 +109,10 @@ type Introduce struct {
 	Request    uint32      `cbor:"1,keyasint"` // chosen by the client, not 0
 	Peer       ID          `cbor:"2,keyasint"`
 	Candidates []Candidate `cbor:"3,keyasint,omitempty"`
+	// Wait is for how many seconds the server keeps the request if the peer
+	// does not answer now; more than MaxWait counts as MaxWait. 0: only as long
+	// as the server expects the peer anyway.
+	Wait uint16 `cbor:"4,keyasint,omitempty"`
 }
 
 // Offer asks a client whether it consents to meet a peer.
@@ -159,6 +169,26 @@ type Opened struct {
 	Text string `cbor:"2,keyasint,omitempty"` // for people
 }
 
+// Listen is the first message on a stream whose opener wants connections from
+// the other end's network: the acceptor listens at Bind for as long as the stream
+// lives, and opens a stream to the target Reply for each connection. No data
+// follows.
+type Listen struct {
+	// Bind is PORT, HOST:PORT or unix:/path; port 0 leaves the choice to the
+	// acceptor. Printable, at most MaxTarget bytes, like Reply.
+	Bind  string `cbor:"1,keyasint"`
+	Reply string `cbor:"2,keyasint"`
+}
+
+// Listening answers Listen. No data follows.
+type Listening struct {
+	Code Code   `cbor:"1,keyasint,omitempty"`
+	Text string `cbor:"2,keyasint,omitempty"` // for people
+	// Addr is where the acceptor listens, in the form of Bind, with the port
+	// that it chose. It is set if Code is CodeOK.
+	Addr string `cbor:"3,keyasint,omitempty"`
+}
+
 func (*Register) Type() Type     { return TypeRegister }
 func (*Registered) Type() Type   { return TypeRegistered }
 func (*Introduce) Type() Type    { return TypeIntroduce }
@@ -171,6 +201,8 @@ func (*Pong) Type() Type         { return TypePong }
 func (*Failure) Type() Type      { return TypeFailure }
 func (*Open) Type() Type         { return TypeOpen }
 func (*Opened) Type() Type       { return TypeOpened }
+func (*Listen) Type() Type       { return TypeListen }
+func (*Listening) Type() Type    { return TypeListening }
 
 // Check implements Message.
 func (m *Register) Check() error {
@@ -253,15 +285,37 @@ func (m *Failure) Check() error {
 }
 
 // Check implements Message.
-func (m *Open) Check() error {
-	if m.Target == "" {
-		return fmt.Errorf("%w: without target", ErrMalformed)
-	}
-	return checkText(m.Target, MaxTarget)
-}
+func (m *Open) Check() error { return checkName(m.Target, "target") }
 
 // Check implements Message.
 func (m *Opened) Check() error { return checkText(m.Text, MaxText) }
+
+// Check implements Message.
+func (m *Listen) Check() error {
+	if err := checkName(m.Bind, "address"); err != nil {
+		return err
+	}
+	return checkName(m.Reply, "reply")
+}
+
+// Check implements Message.
+func (m *Listening) Check() error {
+	if (m.Addr == "") != (m.Code != CodeOK) {
+		return fmt.Errorf("%w: code %d with address %q", ErrMalformed, m.Code, m.Addr)
+	}
+	if err := checkText(m.Addr, MaxTarget); err != nil {
+		return err
+	}
+	return checkText(m.Text, MaxText)
+}
+
+// checkName enforces the rules for the name of a target and the like.
+func checkName(name, what string) error {
+	if name == "" {
+		return fmt.Errorf("%w: without %s", ErrMalformed, what)
+	}
+	return checkText(name, MaxTarget)
+}
 
 func checkObserved(c Candidate) error {
 	if c.Kind != Observed {

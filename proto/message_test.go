@@ -65,12 +65,14 @@ func TestLargestMessagesFit(t *testing.T) {
 	for _, m := range []Message{
 		&Register{Instance: sampleToken(1), PlanVersion: ^uint32(0), Answers: true, AnswersFor: ids, Agent: text},
 		&Registered{Observed: sampleCandidate(Observed, "[ffff::ffff]:65535"), ProbePorts: ports},
-		&Introduce{Request: ^uint32(0), Peer: sampleID(1), Candidates: maximalCandidates()},
+		&Introduce{Request: ^uint32(0), Peer: sampleID(1), Candidates: maximalCandidates(), Wait: ^uint16(0)},
 		&Answer{Introduction: sampleToken(1), Accept: true, Candidates: maximalCandidates()},
 		&Introduction{Request: ^uint32(0), Secret: sampleSecret(1), Transcript: transcript},
 		&Failure{Code: 65535, Text: text},
 		&Open{Target: strings.Repeat("x", MaxTarget)},
 		&Opened{Code: 65535, Text: text},
+		&Listen{Bind: strings.Repeat("x", MaxTarget), Reply: strings.Repeat("x", MaxTarget)},
+		&Listening{Addr: strings.Repeat("x", MaxTarget), Text: text},
 	} {
 		b, err := Append(nil, m)
 		if err != nil || len(b) > frameHeader+MaxPayload/4 {
@@ -124,6 +126,16 @@ func badMessages() []struct {
 		{"long target", &Open{Target: strings.Repeat("x", MaxTarget+1)}, ErrTooLarge},
 		{"unprintable target", &Open{Target: "22\n"}, ErrMalformed},
 		{"target of invalid UTF-8", &Open{Target: "\xff"}, ErrMalformed},
+		{"no address to listen at", &Listen{Reply: "x"}, ErrMalformed},
+		{"no reply", &Listen{Bind: "1"}, ErrMalformed},
+		{"long address to listen at", &Listen{Bind: strings.Repeat("x", MaxTarget+1), Reply: "x"}, ErrTooLarge},
+		{"unprintable address to listen at", &Listen{Bind: "1\n", Reply: "x"}, ErrMalformed},
+		{"long reply", &Listen{Bind: "1", Reply: strings.Repeat("x", MaxTarget+1)}, ErrTooLarge},
+		{"unprintable reply", &Listen{Bind: "1", Reply: "x\n"}, ErrMalformed},
+		{"listening nowhere", &Listening{}, ErrMalformed},
+		{"refused and listening", &Listening{Code: CodeBusy, Addr: "127.0.0.1:1"}, ErrMalformed},
+		{"long listening address", &Listening{Addr: strings.Repeat("x", MaxTarget+1)}, ErrTooLarge},
+		{"unprintable listening address", &Listening{Addr: "127.0.0.1:1\n"}, ErrMalformed},
 	}
 }
 
@@ -155,7 +167,7 @@ func TestBadMessages(t *testing.T) {
 }
 
 func TestUnknownTypes(t *testing.T) {
-	for _, typ := range []Type{0, 11, 15, 18, 0x7f} {
+	for _, typ := range []Type{0, 11, 15, 20, 0x7f} {
 		if m, err := Parse(typ, []byte{0xa0}); m != nil || !errors.Is(err, ErrMalformed) {
 			t.Errorf("%v: %v, %v", typ, m, err)
 		}

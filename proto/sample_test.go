@@ -85,6 +85,7 @@ func sampleMessages() []namedMessage {
 		{"Registered, all fields", &Registered{Observed: sampleCandidate(Observed, "[2001:db8::5]:5000"), ProbePorts: []uint16{7879, 65535}}},
 		{"Introduce, without candidates", &Introduce{Request: 1, Peer: sampleID(2)}},
 		{"Introduce", &Introduce{Request: ^uint32(0), Peer: sampleID(2), Candidates: hosts}},
+		{"Introduce, waiting", &Introduce{Request: 3, Peer: sampleID(2), Wait: 60}},
 		{"Offer", &Offer{Introduction: sampleToken(3), Initiator: sampleID(1)}},
 		{"Answer, refusal", &Answer{Introduction: sampleToken(3)}},
 		{"Answer, consent", &Answer{Introduction: sampleToken(3), Accept: true, Candidates: hosts}},
@@ -99,5 +100,8 @@ func sampleMessages() []namedMessage {
 		{"Open", &Open{Target: "22"}},
 		{"Opened", &Opened{}},
 		{"Opened, refused", &Opened{Code: CodeNotExposed, Text: "22 is not exposed to you"}},
+		{"Listen", &Listen{Bind: "127.0.0.1:0", Reply: "back"}},
+		{"Listening", &Listening{Addr: "127.0.0.1:40122"}},
+		{"Listening, refused", &Listening{Code: CodeDialFailed, Text: "address already in use"}},
 	}
 }

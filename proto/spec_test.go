@@ -87,6 +87,7 @@ func TestSpecLimits(t *testing.T) {
 		"MaxPayload": MaxPayload, "MaxHostCandidates": MaxHostCandidates, "MaxCandidates": MaxCandidates, "MaxAnswersFor": MaxAnswersFor,
 		"MaxProbePorts": MaxProbePorts, "MaxText": MaxText, "MaxTarget": MaxTarget, "MaxChunk": MaxChunk, "MaxUnproven": MaxUnproven,
 		"KeepaliveMax": int(KeepaliveMax / time.Second), "ServerIdle": int(ServerIdle / time.Second), "PreambleDeadline": int(PreambleDeadline / time.Second),
+		"MaxWait": int(MaxWait / time.Second),
 	} {
 		want[name] = fmt.Sprint(v)
 	}

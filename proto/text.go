@@ -57,3 +57,9 @@ func (m *Opened) withCleanText() Message {
 	c.Text = cleanText(c.Text, MaxText)
 	return &c
 }
+
+func (m *Listening) withCleanText() Message {
+	c := *m
+	c.Text = cleanText(c.Text, MaxText)
+	return &c
+}

@@ -38,6 +38,7 @@ func TestAppendCleansTextForPeople(t *testing.T) {
 		&Register{Instance: sampleToken(1), PlanVersion: 1, Agent: dirty},
 		&Failure{Code: CodeBusy, Text: dirty},
 		&Opened{Code: CodeDialFailed, Text: dirty},
+		&Listening{Code: CodeDialFailed, Text: dirty},
 	} {
 		b, err := Append(nil, m)
 		if err != nil {
