@@ -1,16 +1,27 @@
 package peer
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
+	"slices"
+	"time"
 
 	"github.com/peerd/peerd/proto"
 	"github.com/peerd/peerd/rendezvous"
 )
 
-// call is this node's wish to be connected to a peer, shared by all who have
-// it. While it lasts, the node answers that peer.
+// wish is a connection that this node wants. One that is patient goes on while
+// the peer is offline.
+type wish struct {
+	peer    proto.ID
+	patient bool
+}
+
+// call is the work on a wish, shared by all who have it. While it lasts, the node
+// answers that peer.
 type call struct {
 	waiters int // guarded by Node.mu
 	cancel  context.CancelFunc
@@ -20,81 +31,128 @@ type call struct {
 }
 
 // Connect returns a session with a peer that both sides have confirmed. An
-// existing session is used. The error is a *DialError, or the context's.
+// existing session is used. The error is a *DialError, or ErrClosed; if ctx
+// ended, it wraps the context's error.
+//
+// From the call until the session's end the node answers the peer: should that
+// lose the session and ask for a new one, it gets it. Node.Dial uses the newest.
 func (n *Node) Connect(ctx context.Context, id proto.ID) (*Session, error) {
-	s, err := n.connect(ctx, id)
-	if err != nil {
-		return nil, err
-	}
-	return s, s.awaitConfirmed(ctx)
+	return n.confirmed(ctx, wish{peer: id})
 }
 
-// Dial opens a stream to a target that a peer exposes. It returns as soon as
-// data can be sent, which may be before the peer has confirmed the session or
-// the target: a refusal then comes from the stream's Read, Write or Opened.
-func (n *Node) Dial(ctx context.Context, id proto.ID, target string) (*Stream, error) {
-	s, err := n.connect(ctx, id)
+// Await is Connect, except that it waits for a peer that is offline until it is
+// there, or ctx ends; the error then wraps ErrOffline besides the context's. Two
+// nodes that await each other get one session. The server keeps the request, so
+// waiting costs next to nothing.
+func (n *Node) Await(ctx context.Context, id proto.ID) (*Session, error) {
+	return n.confirmed(ctx, wish{id, true})
+}
+
+func (n *Node) confirmed(ctx context.Context, w wish) (*Session, error) {
+	s, err := n.connect(ctx, w)
+	if err == nil {
+		err = s.awaitConfirmed(ctx)
+	}
 	if err != nil {
 		return nil, err
 	}
-	return s.Open(ctx, target)
+	return s, nil
+}
+
+// Dial opens a stream to a target that a peer offers, over a session with it
+// that exists or is made. It returns as soon as data can be sent, which may be
+// before the peer has confirmed the session or the target: a refusal then comes
+// from the stream's Read, Write or Opened, as a *RefusedError, or as an error
+// that wraps ErrAborted and why there is no session. The context covers the call
+// only; its end leaves the session, and other calls that wait for it, alone. The
+// error is that of Connect.
+func (n *Node) Dial(ctx context.Context, id proto.ID, target string) (*Stream, error) {
+	s, err := n.connect(ctx, wish{peer: id})
+	if err != nil {
+		return nil, err
+	}
+	in, err := s.Open(ctx, target)
+	if err != nil {
+		return nil, &DialError{Peer: id, Phase: PhaseConnected, Err: err}
+	}
+	return in, nil
 }
 
 // connect returns a live session, which may not be confirmed yet.
-func (n *Node) connect(ctx context.Context, id proto.ID) (*Session, error) {
-	if id == n.ID() {
-		return nil, &DialError{Peer: id, Phase: PhaseIntroduce, Err: errors.New("this is the node's own ID")}
+func (n *Node) connect(ctx context.Context, w wish) (*Session, error) {
+	if w.peer == n.ID() {
+		return nil, &DialError{Peer: w.peer, Phase: PhaseIntroduce, Err: errors.New("this is the node's own ID")}
 	}
-	c, s, err := n.join(id)
+	c, s, err := n.join(w)
 	if c == nil {
 		return s, err
 	}
-	defer n.leave(id, c)
+	defer n.leave(w, c)
 	select {
 	case <-c.done:
 		return c.session, c.err
 	case <-ctx.Done():
-		return nil, fmt.Errorf("connecting to %s: %w", id, ctx.Err())
+		return nil, n.unfinished(ctx, w)
 	}
 }
 
-// join returns the newest live session, or else the call to the peer, which it
+// unfinished says how far the work on a wish has come when its context ends.
+func (n *Node) unfinished(ctx context.Context, w wish) error {
+	e := &DialError{Peer: w.peer, Phase: PhaseIntroduce, Err: ctx.Err()}
+	n.mu.Lock()
+	registered := n.registered
+	n.mu.Unlock()
+	switch m := n.meetingWith(w.peer); {
+	case m != nil:
+		e.Phase, e.Attempts = m.progress()
+	case !registered:
+		e.Phase, e.Err = PhaseRegister, fmt.Errorf("%w: %s: %w", ErrServer, n.cfg.Server.HostPort(), ctx.Err())
+	case w.patient:
+		e.Err = fmt.Errorf("%w: %w", ErrOffline, ctx.Err())
+	}
+	return e
+}
+
+// join returns the newest live session, or else the call for the wish, which it
 // starts if there is none.
-func (n *Node) join(id proto.ID) (*call, *Session, error) {
+func (n *Node) join(w wish) (*call, *Session, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.closed {
 		return nil, nil, ErrClosed
 	}
-	if list := n.sessions[id]; len(list) > 0 {
+	if n.client == nil {
+		return nil, nil, errNotStarted
+	}
+	if list := n.sessions[w.peer]; len(list) > 0 {
 		return nil, list[len(list)-1], nil
 	}
-	c := n.calls[id]
+	c := n.calls[w]
 	if c == nil {
 		ctx, cancel := context.WithCancel(n.ctx)
 		c = &call{cancel: cancel, done: make(chan struct{})}
-		n.calls[id] = c
+		n.calls[w] = c
 		n.announceLocked()
-		n.tasks.Go(func() { n.call(ctx, id, c) })
+		n.tasks.Go(func() { n.call(ctx, w, c) })
 	}
 	c.waiters++
 	return c, nil, nil
 }
 
 // leave ends the call with its last waiter.
-func (n *Node) leave(id proto.ID, c *call) {
-	authorised := len(n.grants(id)) > 0
+func (n *Node) leave(w wish, c *call) {
+	authorised := len(n.grants(w.peer)) > 0
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if c.waiters--; c.waiters > 0 {
 		return
 	}
 	c.cancel()
-	if n.calls[id] == c {
-		delete(n.calls, id)
+	if n.calls[w] == c {
+		delete(n.calls, w)
 		n.announceLocked()
-		if !authorised {
-			n.endMeetingsLocked(id)
+		if !authorised && !n.wantsLocked(w.peer) {
+			n.endMeetingsLocked(w.peer)
 		}
 	}
 }
@@ -115,81 +173,154 @@ func (n *Node) announceLocked() {
 	if n.cfg.Answer {
 		return
 	}
-	ids := make([]proto.ID, 0, len(n.calls))
-	for id := range n.calls {
-		if len(ids) < proto.MaxAnswersFor {
+	var ids []proto.ID
+	for w := range n.calls {
+		ids = append(ids, w.peer)
+	}
+	for id := range n.sessions {
+		if n.wantsLocked(id) {
 			ids = append(ids, id)
 		}
 	}
-	n.client.SetAnswersFor(ids)
+	slices.SortFunc(ids, func(a, b proto.ID) int { return bytes.Compare(a[:], b[:]) })
+	ids = slices.Compact(ids)
+	n.client.SetAnswersFor(ids[:min(len(ids), proto.MaxAnswersFor)])
 }
 
-func (n *Node) calling(id proto.ID) bool {
+// wants reports whether this node is calling a peer, or has a session with it
+// because it did.
+func (n *Node) wants(id proto.ID) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return n.calls[id] != nil
+	return n.wantsLocked(id)
 }
 
-// satisfy gives everybody who waits for a peer the session with it.
-func (n *Node) satisfy(id proto.ID, s *Session, err error) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	c := n.calls[id]
-	if c == nil {
-		return
-	}
-	delete(n.calls, id)
-	n.announceLocked()
-	c.session, c.err = s, err
-	close(c.done)
+func (n *Node) wantsLocked(id proto.ID) bool {
+	return n.calls[wish{id, false}] != nil || n.calls[wish{id, true}] != nil ||
+		slices.ContainsFunc(n.sessions[id], func(s *Session) bool { return s.wanted })
 }
 
-// call asks for an introduction and carries it out.
-func (n *Node) call(ctx context.Context, id proto.ID, c *call) {
-	defer c.cancel()
-	n.emit(Event{Kind: Introducing, Peer: id})
-	intro, err := n.client.Introduce(ctx, id, n.candidates())
-	m := n.meetingWith(id) // the peer may have asked for this node meanwhile
-	switch {
-	case err == nil:
-		m = n.meet(intro)
-	case m == nil:
-		n.failCall(id, c, introduceError(id, err))
-		return
-	}
-	select {
-	case <-m.settled:
-		if m.session == nil {
-			n.failCall(id, c, m.err)
+// satisfyLocked gives everybody who waits for a peer the session with it.
+func (n *Node) satisfyLocked(s *Session) {
+	for _, w := range []wish{{s.peer, false}, {s.peer, true}} {
+		if c := n.calls[w]; c != nil {
+			delete(n.calls, w)
+			c.session = s
+			close(c.done)
 		}
-	case <-ctx.Done():
 	}
+}
+
+// call does the work on a wish until there is a session, there will be none, or
+// nobody waits for it any more.
+func (n *Node) call(ctx context.Context, w wish, c *call) {
+	defer c.cancel()
+	n.emit(Event{Kind: Introducing, Peer: w.peer})
+	var p patience
+	for {
+		asked := time.Now()
+		err := n.attempt(ctx, w)
+		if err == nil || ctx.Err() != nil {
+			return
+		}
+		if !w.patient || !isAway(err) {
+			n.failCall(w, c, err)
+			return
+		}
+		select {
+		case <-time.After(p.next(time.Since(asked))):
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// attempt asks for an introduction and carries it out; nil means that there is a
+// session. What the peer has begun meanwhile will do as well.
+func (n *Node) attempt(ctx context.Context, w wish) error {
+	if m := n.meetingWith(w.peer); m != nil && m.await(ctx) == nil {
+		return nil
+	}
+	intro, err := n.client.IntroduceWithin(ctx, w.wait(), w.peer, n.candidates())
+	if err == nil {
+		return n.meet(intro).await(ctx)
+	}
+	if m := n.meetingWith(w.peer); m != nil {
+		return m.await(ctx)
+	}
+	return n.introduceError(w.peer, err)
+}
+
+// wait is for how long the server is asked to keep a request.
+func (w wish) wait() time.Duration {
+	if w.patient {
+		return proto.MaxWait
+	}
+	return 0
 }
 
 // failCall ends a call without a session, unless a session has come about by
 // the peer's own introduction.
-func (n *Node) failCall(id proto.ID, c *call, err error) {
+func (n *Node) failCall(w wish, c *call, err error) {
 	n.mu.Lock()
-	current := n.calls[id] == c
+	current := n.calls[w] == c
+	if current {
+		delete(n.calls, w)
+		n.announceLocked()
+		c.err = err
+		close(c.done)
+	}
 	n.mu.Unlock()
 	if current {
-		n.emit(Event{Kind: ConnectFailed, Peer: id, Err: err})
-		n.satisfy(id, nil, err)
+		n.emit(Event{Kind: ConnectFailed, Peer: w.peer, Err: err})
 	}
 }
 
-// introduceError says what the server's answer means to the user.
-func introduceError(id proto.ID, err error) error {
+// introduceError says what the outcome of a request means to the user.
+func (n *Node) introduceError(id proto.ID, err error) error {
+	e := &DialError{Peer: id, Phase: PhaseIntroduce, Err: err}
 	var declined *rendezvous.DeclinedError
-	if errors.As(err, &declined) {
-		switch declined.Code {
-		case proto.CodeOffline, proto.CodeTimeout:
-			err = fmt.Errorf("%w (%v)", ErrOffline, declined.Code)
-		case proto.CodeRefused:
-			err = ErrNotAuthorised
-		}
+	switch {
+	case errors.Is(err, rendezvous.ErrNotRegistered):
+		e.Phase, e.Err = PhaseRegister, fmt.Errorf("%w: %s: %w", ErrServer, n.cfg.Server.HostPort(), err)
+	case !errors.As(err, &declined):
+	case declined.Code == proto.CodeOffline, declined.Code == proto.CodeTimeout:
+		e.Err = fmt.Errorf("%w (%v)", ErrOffline, declined.Code)
+	case declined.Code == proto.CodeRefused:
+		e.Err = ErrNotAuthorised
 	}
-	return &DialError{Peer: id, Phase: PhaseIntroduce, Err: err}
+	return e
+}
+
+// isAway reports whether asking again later may help by itself: the peer is
+// offline, or the server busy.
+func isAway(err error) bool {
+	var declined *rendezvous.DeclinedError
+	return errors.Is(err, ErrOffline) || errors.As(err, &declined) && declined.Code == proto.CodeBusy
+}
+
+// patience says how long to pause between requests for a peer that is offline.
+// A server that keeps the requests makes pauses unnecessary; one that does not,
+// or a limit of it that is reached, must not be asked all the time. The zero
+// value is that of the first request.
+type patience struct {
+	pause time.Duration
+}
+
+const (
+	minPause = time.Second
+	maxPause = 15 * time.Second
+)
+
+// next returns the pause after a request that was declined after the given time.
+// It varies by a quarter, so that those who wait do not come all at once.
+func (p *patience) next(kept time.Duration) time.Duration {
+	if kept >= proto.MaxWait/2 {
+		p.pause = 0
+		return 0
+	}
+	p.pause = min(max(2*p.pause, minPause), maxPause)
+	return p.pause*3/4 + rand.N(p.pause/2)
 }
 
 // meetingWith returns a meeting with a peer that is under way, or nil.

@@ -23,9 +23,11 @@ var (
 	ErrNotAuthorised = errors.New("not authorised by the peer")
 	// ErrNoDirect means that no direct connection came about.
 	ErrNoDirect = errors.New("no direct connection")
-	// ErrClosed means that the node is closed.
+	// ErrClosed means that the node is closed or being shut down.
 	ErrClosed = errors.New("node closed")
 )
+
+var errNotStarted = errors.New("the node has not been started")
 
 // RefusedError says that the peer did not open a target.
 type RefusedError = stream.RefusedError

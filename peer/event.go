@@ -17,9 +17,12 @@ type Event struct {
 
 	Observed netip.AddrPort // Registered: this node as the server sees it
 	Retry    time.Duration  // Unregistered: when the next attempt is due
-	Punch    punch.Event    // Punch
-	Path     Path           // Connected, Disconnected
-	Err      error          // Unregistered, ConnectFailed, Disconnected
+	// Permanent, of Unregistered: there is no next attempt, because it would
+	// fail in the same way. The node can only be closed.
+	Permanent bool
+	Punch     punch.Event // Punch
+	Path      Path        // Connected, Disconnected
+	Err       error       // Unregistered, ConnectFailed, Disconnected
 }
 
 // EventKind says what happened.

@@ -35,8 +35,8 @@ func (n *Node) grants(id proto.ID) (list []Grant) {
 }
 
 // mayConnect reports whether a session with a peer is wanted here: because it
-// is authorised, or because this node is calling it, which grants no targets.
-func (n *Node) mayConnect(id proto.ID) bool { return len(n.grants(id)) > 0 || n.calling(id) }
+// is authorised, or because this node has called it, which grants no targets.
+func (n *Node) mayConnect(id proto.ID) bool { return n.wants(id) || len(n.grants(id)) > 0 }
 
 // opens reports whether the grant holds for a name that this node offers.
 func (g Grant) opens(name string) bool { return g.Open == nil || slices.Contains(g.Open, name) }

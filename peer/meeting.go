@@ -3,6 +3,7 @@ package peer
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 
 	"github.com/peerd/peerd/peer/stream"
@@ -29,11 +30,11 @@ type meeting struct {
 	session *Session
 	err     error
 
-	phase   Phase // owned by run
 	tasks   sync.WaitGroup
 	results chan result
 
 	mu     sync.Mutex
+	phase  Phase
 	events []punch.Event
 	losers []*punch.Conn // every connection that may have to be closed
 }
@@ -191,7 +192,7 @@ func (m *meeting) judge(ctx context.Context, r result, punching *punch.Run) bool
 	}
 	switch {
 	case isMismatch(r.err):
-		m.phase = PhaseSecure
+		m.enter(PhaseSecure)
 		m.fail(r.err)
 		return true
 	case errors.Is(r.err, ErrNotAuthorised):
@@ -210,7 +211,7 @@ func (m *meeting) judge(ctx context.Context, r result, punching *punch.Run) bool
 // confirmed it, or the session is dead. If it fails before there is a session,
 // m.session is nil and another connection may do.
 func (m *meeting) establish(ctx context.Context, r result) error {
-	m.phase = PhaseAttach
+	m.enter(PhaseAttach)
 	if m.intro.Role == proto.Responder {
 		return m.establishOffered(r.offer)
 	}
@@ -246,6 +247,29 @@ func (m *meeting) establishOffered(o *offered) error {
 	a := m.attachedOn(o.secured)
 	m.succeed(o.raw, m.node.adopt(m.peer, a, stream.Server(a)))
 	return nil
+}
+
+func (m *meeting) enter(p Phase) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.phase = p
+}
+
+// progress says how far the meeting has come, and what punching has tried.
+func (m *meeting) progress() (Phase, []punch.Event) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.phase, slices.Clone(m.events)
+}
+
+// await waits until the meeting is settled; nil means with a session.
+func (m *meeting) await(ctx context.Context) error {
+	select {
+	case <-m.settled:
+		return m.err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // keep remembers a connection so that it is closed if it does not win.

@@ -21,10 +21,7 @@ import (
 type Node struct {
 	cfg      Config
 	instance proto.Token
-	port     *reuse.Port
-	gate     *punch.Gate
 	budget   *punch.Budget
-	client   *rendezvous.Client
 
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
@@ -33,14 +30,21 @@ type Node struct {
 
 	events sync.Mutex // one event at a time
 
-	mu       sync.Mutex
-	server   netip.Addr               // of the server, as dialled last
-	observed netip.AddrPort           // of this node
-	calls    map[proto.ID]*call       // connections that this node is making
-	meetings map[proto.Token]*meeting // by introduction
-	sessions map[proto.ID][]*Session  // newest last
-	services map[string]*service      // of Listen
-	closed   bool
+	// Set once by Start, under mu, before anything else needs them; nil until
+	// then.
+	port   *reuse.Port
+	gate   *punch.Gate
+	client *rendezvous.Client
+
+	mu         sync.Mutex
+	server     netip.Addr // of the server, as dialled last
+	registered bool
+	observed   netip.AddrPort           // of this node
+	calls      map[wish]*call           // connections that this node is making
+	meetings   map[proto.Token]*meeting // by introduction
+	sessions   map[proto.ID][]*Session  // newest last
+	services   map[string]*service      // of Listen
+	closed     bool
 }
 
 // New returns a node that has not started yet.
@@ -53,7 +57,7 @@ func New(cfg Config) (*Node, error) {
 		instance: proto.NewToken(),
 		budget:   punch.NewBudget(time.Now()),
 		first:    make(chan error, 1),
-		calls:    make(map[proto.ID]*call),
+		calls:    make(map[wish]*call),
 		meetings: make(map[proto.Token]*meeting),
 		sessions: make(map[proto.ID][]*Session),
 		services: make(map[string]*service),
@@ -67,10 +71,33 @@ func (n *Node) ID() proto.ID { return n.cfg.Key.ID() }
 
 // Start claims the local port and registers with the server. When it returns
 // nil the node is registered and stays so until Close, whatever happens to the
-// server. It fails with a *reuse.ClashError, an *identity.MismatchError, or an
-// error that wraps ErrServer. It is to be called once; Close must be called
-// even if it fails.
+// server. It fails with a *reuse.ClashError, an *identity.MismatchError, an
+// error that wraps ErrServer, or ErrClosed. It is to be called once; Close must
+// be called even if it fails.
 func (n *Node) Start(ctx context.Context) error {
+	if err := n.launch(); err != nil {
+		return err
+	}
+	select {
+	case err := <-n.first:
+		return err
+	case <-n.ctx.Done():
+		return ErrClosed
+	case <-ctx.Done():
+		return fmt.Errorf("%w: %s: %w", ErrServer, n.cfg.Server.HostPort(), ctx.Err())
+	}
+}
+
+// launch starts what runs until Close.
+func (n *Node) launch() error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	switch {
+	case n.closed:
+		return ErrClosed
+	case n.port != nil:
+		return errors.New("the node has been started already")
+	}
 	port, err := reuse.Claim(n.cfg.LocalPort)
 	if err != nil {
 		return err
@@ -87,16 +114,18 @@ func (n *Node) Start(ctx context.Context) error {
 		Logger: n.cfg.Logger,
 	})
 	n.tasks.Go(func() { n.client.Run(n.ctx) })
-	select {
-	case err := <-n.first:
-		return err
-	case <-ctx.Done():
-		return fmt.Errorf("%w: %s: %w", ErrServer, n.cfg.Server.HostPort(), ctx.Err())
-	}
+	return nil
 }
 
-// Port returns the node's one local TCP port.
-func (n *Node) Port() uint16 { return n.port.Number() }
+// Port returns the node's one local TCP port; 0 before Start.
+func (n *Node) Port() uint16 {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.port == nil {
+		return 0
+	}
+	return n.port.Number()
+}
 
 // Observed returns this node's endpoint as the server saw it last.
 func (n *Node) Observed() netip.AddrPort {
@@ -107,16 +136,18 @@ func (n *Node) Observed() netip.AddrPort {
 
 // registration follows what becomes of the registration.
 func (n *Node) registration(s rendezvous.State) {
-	if s.Registered {
-		n.mu.Lock()
+	n.mu.Lock()
+	if n.registered = s.Registered; s.Registered {
 		n.observed = s.Observed
-		n.mu.Unlock()
+	}
+	n.mu.Unlock()
+	if s.Registered {
 		n.emit(Event{Kind: Registered, Observed: s.Observed})
 		n.settle(nil)
 		return
 	}
 	err := fmt.Errorf("%w: %s: %w", ErrServer, n.cfg.Server.HostPort(), s.Err)
-	n.emit(Event{Kind: Unregistered, Err: err, Retry: s.Retry})
+	n.emit(Event{Kind: Unregistered, Err: err, Retry: s.Retry, Permanent: s.Permanent})
 	if s.Permanent || !n.cfg.Persist {
 		n.settle(err)
 	}
@@ -236,8 +267,10 @@ func (n *Node) emit(e Event) {
 }
 
 // Close ends every session, gives the port back and waits for all goroutines.
+// It may be called at any time, and more than once.
 func (n *Node) Close() error {
 	n.mu.Lock()
+	first := !n.closed
 	n.closed = true
 	var sessions []*Session
 	for _, list := range n.sessions {
@@ -253,7 +286,7 @@ func (n *Node) Close() error {
 	}
 	n.cancel()
 	var err error
-	if n.port != nil {
+	if first && n.port != nil {
 		err = n.port.Close()
 		n.gate.Close()
 	}

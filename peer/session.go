@@ -24,20 +24,22 @@ type Session struct {
 	peer proto.ID
 	conn *attached
 	mux  *stream.Mux
+
+	wanted bool // this node has called the peer; guarded by Node.mu
 }
 
 // adopt makes an attached connection a session of the node's.
 func (n *Node) adopt(peer proto.ID, a *attached, mux *stream.Mux) *Session {
 	s := &Session{node: n, peer: peer, conn: a, mux: mux}
 	n.mu.Lock()
+	defer n.mu.Unlock()
+	s.wanted = n.wantsLocked(peer)
 	n.sessions[peer] = append(n.sessions[peer], s)
-	closed := n.closed
-	n.mu.Unlock()
+	n.satisfyLocked(s)
 	n.tasks.Go(s.serve)
-	if closed {
+	if n.closed {
 		n.tasks.Go(func() { s.Close() })
 	}
-	n.satisfy(peer, s, nil)
 	return s
 }
 
@@ -84,6 +86,7 @@ func (s *Session) abandon() {
 	if n.sessions[s.peer] = list; len(list) == 0 {
 		delete(n.sessions, s.peer)
 	}
+	n.announceLocked()
 }
 
 // awaitConfirmed waits until both sides have confirmed the session.
@@ -94,7 +97,7 @@ func (s *Session) awaitConfirmed(ctx context.Context) error {
 		err = s.conn.err // before the session itself has heard of it
 	case <-s.mux.Done():
 	case <-ctx.Done():
-		return ctx.Err()
+		err = ctx.Err()
 	}
 	if err = cmp.Or(err, s.Err()); err != nil {
 		return &DialError{Peer: s.peer, Phase: PhaseAttach, Err: err}

@@ -281,7 +281,16 @@ func (c *Client) SetAnswersFor(ids []proto.ID) {
 // *DeclinedError, ErrNotRegistered if Run has ended, or wraps
 // proto.ErrMalformed or proto.ErrTooLarge if the candidates cannot be sent.
 func (c *Client) Introduce(ctx context.Context, peer proto.ID, candidates []proto.Candidate) (Introduction, error) {
-	n, r, err := c.ask(peer, candidates)
+	return c.IntroduceWithin(ctx, 0, peer, candidates)
+}
+
+// IntroduceWithin is Introduce for a peer that may not be there yet: the server
+// is asked to keep the request for that long, in whole seconds and at most
+// proto.MaxWait, before it declines with proto.CodeOffline. The server counts
+// from when it gets the request, so anew after the registration was lost; an
+// older server does not wait at all.
+func (c *Client) IntroduceWithin(ctx context.Context, wait time.Duration, peer proto.ID, candidates []proto.Candidate) (Introduction, error) {
+	n, r, err := c.ask(wait, peer, candidates)
 	if err != nil {
 		return Introduction{}, err
 	}
@@ -297,13 +306,16 @@ func (c *Client) Introduce(ctx context.Context, peer proto.ID, candidates []prot
 }
 
 // ask notes a request and sends it if there is a registration.
-func (c *Client) ask(peer proto.ID, candidates []proto.Candidate) (uint32, *request, error) {
+func (c *Client) ask(wait time.Duration, peer proto.ID, candidates []proto.Candidate) (uint32, *request, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.issued = max(c.issued+1, 1)
 	r := &request{
-		message: &proto.Introduce{Request: c.issued, Peer: peer, Candidates: slices.Clone(candidates)},
-		result:  make(chan result, 1),
+		message: &proto.Introduce{
+			Request: c.issued, Peer: peer, Candidates: slices.Clone(candidates),
+			Wait: uint16(max(0, min(wait, proto.MaxWait)) / time.Second),
+		},
+		result: make(chan result, 1),
 	}
 	if _, err := proto.Append(nil, r.message); err != nil {
 		return 0, nil, err

@@ -14,7 +14,6 @@ import (
 
 	"github.com/peerd/peerd/peer"
 	"github.com/peerd/peerd/proto"
-	"github.com/peerd/peerd/proto/identity"
 )
 
 // runOptions are the flags of run.
@@ -192,7 +191,7 @@ func (j *journal) registration(e peer.Event) {
 		j.away = false
 		j.log.Info("registered", "observed", e.Observed)
 		return
-	case isPermanent(e.Err):
+	case e.Permanent:
 		j.fail(e.Err)
 		return
 	case j.away:
@@ -200,10 +199,4 @@ func (j *journal) registration(e peer.Event) {
 	}
 	j.away = true
 	j.log.Log(context.Background(), level, "not registered, trying again", "err", e.Err, "retry", e.Retry)
-}
-
-// isPermanent reports whether registering again would fail in the same way.
-func isPermanent(err error) bool {
-	var mismatch *identity.MismatchError
-	return errors.As(err, &mismatch) || errors.Is(err, proto.ErrVersion)
 }

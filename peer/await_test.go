@@ -1,0 +1,149 @@
+package peer
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/peerd/peerd/proto"
+	"github.com/peerd/peerd/proto/identity"
+)
+
+// Two nodes that await each other, whichever comes first and by how much, get
+// one session, which both use.
+func TestBothAwait(t *testing.T) {
+	url := startServer(t)
+	for i, skew := range []time.Duration{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 5, 5, 20, 20, 100, 100, 500, 500} {
+		skew *= time.Millisecond
+		var mu sync.Mutex
+		connected := map[proto.ID]int{}
+		count := func(e Event) {
+			mu.Lock()
+			defer mu.Unlock()
+			if e.Kind == Connected {
+				connected[e.Peer]++
+			}
+		}
+		a := startNode(t, Config{Server: url, Events: count})
+		b := startNode(t, Config{Server: url, Events: count})
+		first, second := a, b
+		if i%2 == 1 {
+			first, second = b, a
+		}
+		ctx := within(t, 10*time.Second)
+		var wg sync.WaitGroup
+		await := func(n, other *Node) {
+			s, err := n.Await(ctx, other.ID())
+			if err != nil {
+				t.Errorf("skew %v: %v", skew, err)
+				return
+			}
+			if again, err := n.Await(ctx, other.ID()); err != nil || again != s {
+				t.Errorf("skew %v: another session with %s: %v", skew, other.ID().Short(), err)
+			}
+		}
+		wg.Go(func() { await(first, second) })
+		time.Sleep(skew) // part of the scenario
+		wg.Go(func() { await(second, first) })
+		wg.Wait()
+		if t.Failed() {
+			return
+		}
+		if x, y := a.sessionsWith(b.ID()), b.sessionsWith(a.ID()); x != 1 || y != 1 {
+			t.Fatalf("skew %v: %d and %d sessions", skew, x, y)
+		}
+		a.Close()
+		b.Close()
+		if connected[a.ID()] > 1 || connected[b.ID()] > 1 {
+			t.Fatalf("skew %v: there have been %d and %d sessions", skew, connected[a.ID()], connected[b.ID()])
+		}
+	}
+}
+
+// Await outlasts a peer that is not even registered.
+func TestAwaitStranger(t *testing.T) {
+	url := startServer(t)
+	key := identity.Generate()
+	a := startNode(t, Config{Server: url})
+	result := make(chan error, 1)
+	go func() {
+		_, err := a.Await(within(t, 10*time.Second), key.ID())
+		result <- err
+	}()
+	select {
+	case err := <-result:
+		t.Fatalf("Await of a peer that is not there: %v", err)
+	case <-time.After(300 * time.Millisecond):
+	}
+	startNode(t, Config{Server: url, Key: key, Answer: true, Allow: []proto.ID{a.ID()}})
+	if err := <-result; err != nil {
+		t.Errorf("the peer came: %v", err)
+	}
+}
+
+func TestAwaitGivesUp(t *testing.T) {
+	a := startNode(t, Config{Server: startServer(t)})
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	_, err := a.Await(ctx, identity.Generate().ID())
+	var dial *DialError
+	if !errors.Is(err, ErrOffline) || !errors.Is(err, context.DeadlineExceeded) || !errors.As(err, &dial) || dial.Phase != PhaseIntroduce {
+		t.Errorf("Await of nobody: %#v, want a DialError that wraps ErrOffline and DeadlineExceeded", err)
+	}
+}
+
+// A refusal is an answer: waiting does not help.
+func TestAwaitIsRefused(t *testing.T) {
+	url := startServer(t)
+	b := startNode(t, Config{Server: url, Answer: true})
+	a := startNode(t, Config{Server: url})
+	if _, err := a.Await(within(t, 10*time.Second), b.ID()); !errors.Is(err, ErrNotAuthorised) {
+		t.Errorf("Await of a peer that refuses: %v, want ErrNotAuthorised", err)
+	}
+}
+
+// While nobody can be asked, the server is what is missing.
+func TestConnectWithoutServer(t *testing.T) {
+	a, err := New(Config{Key: identity.Generate(), Server: proto.ServerURL{Host: "127.0.0.1", Port: 1, Key: proto.ID{1}}, Persist: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Close()
+	if _, err := a.Await(t.Context(), proto.ID{2}); err == nil {
+		t.Error("Await before Start: no error")
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if err := a.Start(ctx); !errors.Is(err, ErrServer) {
+		t.Errorf("Start without a server: %v, want ErrServer", err)
+	}
+	ctx, cancel = context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	_, err = a.Await(ctx, proto.ID{2})
+	var dial *DialError
+	if !errors.Is(err, ErrServer) || errors.Is(err, ErrOffline) || !errors.As(err, &dial) || dial.Phase != PhaseRegister {
+		t.Errorf("Await without a server: %v, want a DialError in phase register that wraps ErrServer", err)
+	}
+}
+
+func TestPauses(t *testing.T) {
+	var p patience
+	within := func(want time.Duration) {
+		t.Helper()
+		if got := p.next(time.Second); got < want*3/4 || got >= want*5/4 {
+			t.Errorf("pause %v, want about %v", got, want)
+		}
+	}
+	within(time.Second)
+	within(2 * time.Second)
+	within(4 * time.Second)
+	within(8 * time.Second)
+	within(15 * time.Second)
+	within(15 * time.Second)
+	if got := p.next(proto.MaxWait); got != 0 {
+		t.Errorf("pause %v after the server has waited, want none", got)
+	}
+	within(time.Second)
+}
