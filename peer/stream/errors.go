@@ -3,6 +3,7 @@ package stream
 import (
 	"errors"
 	"fmt"
+	"net"
 
 	"github.com/peerd/peerd/proto"
 )
@@ -22,9 +23,11 @@ var (
 	ErrReaderGone = errors.New("the other end takes no more data")
 )
 
-// RefusedError says that the other end did not open the target.
+// RefusedError says that the other end did not open the target, or does not
+// listen at an address.
 type RefusedError struct {
-	Target string
+	Peer   net.Addr // the other end; in package peer, an Addr with its ID
+	Target string   // or the address
 	Code   proto.Code
 	Text   string // the other end's words; may be empty
 }

@@ -44,6 +44,7 @@ type Mux struct {
 	mu      sync.Mutex
 	streams map[*Stream]chan struct{} // those alive, and whose place each has
 	cause   error                     // why the session ended
+	idle    []chan struct{}           // closed when the last stream has ended
 	joining bool                      // Close waits for the tasks: no more are started
 }
 
@@ -93,6 +94,11 @@ func newMux(conn net.Conn, role func(io.ReadWriteCloser, *yamux.Config) (*yamux.
 // *RefusedError from Read, Write or Opened. The context covers the opening
 // only.
 func (m *Mux) Open(ctx context.Context, target string) (*Stream, error) {
+	return m.request(ctx, &proto.Open{Target: target})
+}
+
+// request opens a stream with its first message.
+func (m *Mux) request(ctx context.Context, request proto.Message) (*Stream, error) {
 	select {
 	case m.opened <- struct{}{}:
 	case <-m.done:
@@ -106,7 +112,7 @@ func (m *Mux) Open(ctx context.Context, target string) (*Stream, error) {
 	}
 	results := make(chan result, 1)
 	spawned := m.spawn(func() {
-		s, err := m.open(target)
+		s, err := m.open(request)
 		results <- result{s, err}
 	})
 	if !spawned {
@@ -125,15 +131,16 @@ func (m *Mux) Open(ctx context.Context, target string) (*Stream, error) {
 	}
 }
 
-func (m *Mux) open(target string) (*Stream, error) {
+func (m *Mux) open(request proto.Message) (*Stream, error) {
 	ys, err := m.yamux.OpenStream()
 	if err != nil {
 		<-m.opened
 		return nil, m.explain(err)
 	}
-	s := m.enter(ys, target, m.opened)
+	s := m.enter(ys, m.opened)
+	s.request = request
 	s.awaitsOpened = true
-	if err := proto.Write(ys, &proto.Open{Target: target}); err != nil {
+	if err := proto.Write(ys, request); err != nil {
 		s.Abort()
 		return nil, m.explain(err)
 	}
@@ -141,7 +148,8 @@ func (m *Mux) open(target string) (*Stream, error) {
 }
 
 // Accept returns the next stream that the other end opened. The caller answers
-// it with Confirm or Refuse. The error is that of Err.
+// it with Confirm, ConfirmListening or Refuse, as its Request wants it. The error
+// is that of Err.
 func (m *Mux) Accept() (*Stream, error) {
 	select {
 	case s := <-m.incoming:
@@ -172,16 +180,15 @@ func (m *Mux) greet(ys *yamux.Stream) {
 		m.end(fmt.Errorf("%w: too many streams", ErrProtocol))
 		return
 	}
-	s := m.enter(ys, "", m.accepted)
+	s := m.enter(ys, m.accepted)
 	ys.SetReadDeadline(time.Now().Add(openDeadline))
 	msg, err := proto.Read(ys)
-	open, ok := msg.(*proto.Open)
-	if err != nil || !ok {
+	if err != nil || !isRequest(msg) {
 		s.Abort()
 		return
 	}
 	ys.SetReadDeadline(time.Time{})
-	s.target = open.Target
+	s.request = msg
 	select {
 	case m.incoming <- s:
 	case <-m.done:
@@ -273,8 +280,8 @@ func (m *Mux) end(cause error) {
 }
 
 // enter makes a yamux stream one of the session's; leave undoes it.
-func (m *Mux) enter(ys *yamux.Stream, target string, place chan struct{}) *Stream {
-	s := newStream(m, ys, target)
+func (m *Mux) enter(ys *yamux.Stream, place chan struct{}) *Stream {
+	s := newStream(m, ys)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.streams[s] = place
@@ -288,6 +295,7 @@ func (m *Mux) leave(s *Stream) {
 	if place, ok := m.streams[s]; ok { // an abort and END may have crossed
 		<-place
 		delete(m.streams, s)
+		m.announceIdleLocked()
 	}
 }
 

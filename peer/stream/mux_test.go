@@ -131,7 +131,7 @@ func TestOptimisticOpenAndRefusal(t *testing.T) {
 	in.Refuse(proto.CodeNotExposed, "nothing here")
 	_, err = s.Read(make([]byte, 1))
 	var refused *RefusedError
-	if !errors.As(err, &refused) || *refused != (RefusedError{"22", proto.CodeNotExposed, "nothing here"}) {
+	if !errors.As(err, &refused) || *refused != (RefusedError{s.RemoteAddr(), "22", proto.CodeNotExposed, "nothing here"}) {
 		t.Errorf("read: %v, want the refusal", err)
 	}
 	if err := s.Opened(); !errors.As(err, &refused) {

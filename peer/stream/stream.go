@@ -19,12 +19,13 @@ import (
 // net.Conn. Reading and writing may go on at the same time; several Reads, or
 // several Writes, wait for one another.
 type Stream struct {
-	mux    *Mux
-	yamux  *yamux.Stream
-	target string
+	mux     *Mux
+	yamux   *yamux.Stream
+	request proto.Message // its first, from the opener; set before the stream is anybody's
 
 	read         sync.Mutex // guards what follows
-	awaitsOpened bool       // the answer to our Open has not been read
+	awaitsOpened bool       // the answer to our request has not been read
+	bound        string     // where the other end listens, if we asked for that
 	refused      error
 	header       [proto.ChunkHeader]byte
 	headerLen    int    // bytes of header read so far
@@ -44,23 +45,13 @@ type Stream struct {
 	cut     chan struct{} // closed when the other end has closed without taking everything
 }
 
-func newStream(m *Mux, ys *yamux.Stream, target string) *Stream {
-	return &Stream{mux: m, yamux: ys, target: target, gone: make(chan struct{}), cut: make(chan struct{})}
+func newStream(m *Mux, ys *yamux.Stream) *Stream {
+	return &Stream{mux: m, yamux: ys, gone: make(chan struct{}), cut: make(chan struct{})}
 }
 
-// Target returns the target that the stream's opener asked for.
-func (s *Stream) Target() string { return s.target }
-
-// Confirm tells the opener that its target is there. It is to be called once,
-// before anything is written, on a stream from Accept.
-func (s *Stream) Confirm() error {
-	return s.mux.explain(proto.Write(s.yamux, &proto.Opened{}))
-}
-
-// Refuse tells the opener why there is no stream, and closes it.
-func (s *Stream) Refuse(code proto.Code, text string) {
-	proto.Write(s.yamux, &proto.Opened{Code: code, Text: text})
-	s.Abort()
+// answer sends this end's first message.
+func (s *Stream) answer(m proto.Message) error {
+	return s.mux.explain(proto.Write(s.yamux, m))
 }
 
 // Opened waits until the other end has confirmed the target. It returns nil, a
@@ -80,12 +71,12 @@ func (s *Stream) openedLocked() error {
 		return s.readFailedLocked(err)
 	}
 	s.awaitsOpened = false
-	opened, ok := msg.(*proto.Opened)
+	code, text, ok := s.outcomeLocked(msg)
 	switch {
 	case !ok:
 		return s.failLocked(fmt.Errorf("%w: %w: %v instead of an answer", ErrAborted, ErrProtocol, msg.Type()))
-	case opened.Code != proto.CodeOK:
-		s.refused = &RefusedError{s.target, opened.Code, opened.Text}
+	case code != proto.CodeOK:
+		s.refused = &RefusedError{s.RemoteAddr(), s.Target(), code, text}
 		return s.failLocked(s.refused)
 	}
 	return nil
