@@ -50,13 +50,13 @@ func (s *Session) expose(in *Stream, addr string) {
 		in.Abort()
 		return
 	}
-	err = s.join(in, tunnel.TCP{Conn: target})
+	err = s.join(in, tunnel.NewSocket(target))
 	n.cfg.Logger.Debug("stream ended", "peer", id, "target", in.Target(), "err", err)
 }
 
 // join joins the two until both have ended, or the session has: a target that
 // has ended its half of a stream may never say anything again.
-func (s *Session) join(in *Stream, target tunnel.TCP) error {
+func (s *Session) join(in *Stream, target tunnel.Socket) error {
 	joined := make(chan struct{})
 	defer close(joined)
 	s.node.tasks.Go(func() {

@@ -85,7 +85,7 @@ func (p *program) rootCommand() *cobra.Command {
 	f.StringVar(&p.logFormat, "log-format", "text", "log as `FORMAT` text or json")
 	f.BoolVarP(&p.verbose, "verbose", "v", false, "log everything; shows each step of a connection")
 	f.BoolVarP(&p.quiet, "quiet", "q", false, "log nothing")
-	root.AddCommand(p.serveCommand(), p.runCommand(), p.ncCommand(), p.pingCommand(), p.idCommand(), p.versionCommand())
+	root.AddCommand(p.serveCommand(), p.runCommand(), p.connectCommand(), p.ncCommand(), p.pingCommand(), p.idCommand(), p.versionCommand())
 	root.InitDefaultHelpCmd()
 	for _, cmd := range root.Commands() {
 		if cmd.Name() == "help" {

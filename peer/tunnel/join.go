@@ -1,9 +1,9 @@
 package tunnel
 
 import (
+	"cmp"
 	"errors"
 	"io"
-	"net"
 	"sync"
 )
 
@@ -15,39 +15,107 @@ type End interface {
 	CloseWrite() error
 	// Abort ends both directions so that the far end sees that it was cut off.
 	Abort()
+	// Close ends both directions without waiting. What was written is still
+	// delivered; a far end that goes on writing is told that nobody reads.
+	Close() error
 }
 
-// Join copies in both directions until both have ended, passing each end on as
-// soon as it comes. If either side fails, both are aborted. It returns what
-// failed first, or nil. The caller closes both sides afterwards.
+var errDied = errors.New("what carries one side of the tunnel has ended")
+
+// mortal is an End that may die while nobody reads or writes it.
+type mortal interface {
+	Done() <-chan struct{}
+}
+
+// Join copies in both directions until both have ended, and closes both sides.
+// Each end is passed on as soon as it comes. If reading a side fails, or a side
+// dies, both are aborted. A side that cannot be written to any more may still
+// have much to say: that is passed on, and the other side is then closed with
+// what it sent unread. Join returns what failed first, or nil.
 func Join(a, b End) error {
-	var (
-		wg    sync.WaitGroup
-		once  sync.Once
-		first error
-	)
-	fail := func(err error) {
-		once.Do(func() {
-			first = err
-			a.Abort()
-			b.Abort()
-		})
-	}
-	wg.Go(func() { copyEnd(b, a, fail) })
-	copyEnd(a, b, fail)
+	j := joint{a: a, b: b, over: make(chan struct{})}
+	j.watch(a)
+	j.watch(b)
+	var wg sync.WaitGroup
+	wg.Go(func() { j.copy(b, a) })
+	j.copy(a, b)
 	wg.Wait()
-	return first
+	close(j.over)
+	j.watchers.Wait()
+	a.Close()
+	b.Close()
+	return cmp.Or(j.failed, j.refused)
 }
 
-// copyEnd copies one direction and passes its end on.
-func copyEnd(dst, src End, fail func(error)) {
-	if err := Copy(dst, src); err != nil {
-		fail(err)
+// joint is what Join's goroutines share.
+type joint struct {
+	a, b     End
+	over     chan struct{}
+	watchers sync.WaitGroup
+
+	mu      sync.Mutex
+	failed  error // of a side that was read, or that died
+	refused error // of a side that was written to
+}
+
+// copy copies one direction and passes its end on.
+func (j *joint) copy(dst, src End) {
+	to := &sink{w: dst}
+	err := Copy(to, src)
+	switch {
+	case err == nil:
+		j.note(dst.CloseWrite())
+	case to.err != nil:
+		j.note(to.err)
+	default:
+		j.fail(err)
+	}
+}
+
+// note keeps an error of a side that takes no more. If all of it is broken, its
+// reader will say so.
+func (j *joint) note(err error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.refused = cmp.Or(j.refused, err)
+}
+
+func (j *joint) fail(err error) {
+	j.mu.Lock()
+	first := j.failed == nil
+	j.failed = cmp.Or(j.failed, err)
+	j.mu.Unlock()
+	if first {
+		j.a.Abort()
+		j.b.Abort()
+	}
+}
+
+// watch aborts both sides when one of them dies.
+func (j *joint) watch(end End) {
+	m, ok := end.(mortal)
+	if !ok {
 		return
 	}
-	if err := dst.CloseWrite(); err != nil {
-		fail(err)
-	}
+	j.watchers.Go(func() {
+		select {
+		case <-m.Done():
+			j.fail(errDied)
+		case <-j.over:
+		}
+	})
+}
+
+// sink remembers that it was the writer that failed.
+type sink struct {
+	w   io.Writer
+	err error
+}
+
+// Write implements io.Writer.
+func (s *sink) Write(b []byte) (n int, err error) {
+	n, s.err = s.w.Write(b)
+	return n, s.err
 }
 
 var buffers = sync.Pool{New: func() any { b := make([]byte, 256<<10); return &b }}
@@ -59,29 +127,4 @@ func Copy(dst io.Writer, src io.Reader) error {
 	defer buffers.Put(buf)
 	_, err := io.CopyBuffer(struct{ io.Writer }{dst}, struct{ io.Reader }{src}, *buf)
 	return err
-}
-
-// TCP is a TCP connection, or a unix socket, as an End.
-type TCP struct {
-	net.Conn
-}
-
-// CloseWrite implements End.
-func (t TCP) CloseWrite() error {
-	if c, ok := t.Conn.(interface{ CloseWrite() error }); ok {
-		err := c.CloseWrite()
-		if errors.Is(err, net.ErrClosed) {
-			return nil
-		}
-		return err
-	}
-	return nil
-}
-
-// Abort implements End: a TCP peer gets a RST.
-func (t TCP) Abort() {
-	if c, ok := t.Conn.(interface{ SetLinger(int) error }); ok {
-		c.SetLinger(0)
-	}
-	t.Conn.Close()
 }

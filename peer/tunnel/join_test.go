@@ -42,7 +42,7 @@ func joined(t *testing.T) (left, right *net.TCPConn, result chan error) {
 	right, r := pair(t)
 	result = make(chan error, 1)
 	go func() {
-		result <- Join(TCP{l}, TCP{r})
+		result <- Join(NewSocket(l), NewSocket(r))
 		l.Close()
 		r.Close()
 	}()

@@ -1,0 +1,81 @@
+package tunnel
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+	"syscall"
+)
+
+// Listen listens there. A unix socket is only for this user (mode 0600), and
+// goes away with the listener; one that exists already is left alone. The error
+// names the place.
+func (b Bind) Listen(ctx context.Context) (net.Listener, error) {
+	if b.Path != "" {
+		return listenUnix(ctx, b.Path)
+	}
+	var c net.ListenConfig
+	l, err := c.Listen(ctx, "tcp", b.address())
+	if err != nil {
+		return nil, fmt.Errorf("cannot listen on %s: %w", b.address(), withoutAddress(err))
+	}
+	return l, nil
+}
+
+// address is what net.Listen takes.
+func (b Bind) address() string {
+	switch b.Host {
+	case "":
+		return joinHostPort("127.0.0.1", b.Port)
+	case "*":
+		return joinHostPort("", b.Port)
+	}
+	return joinHostPort(b.Host, b.Port)
+}
+
+func listenUnix(ctx context.Context, name string) (net.Listener, error) {
+	if strings.HasPrefix(name, "@") {
+		name = "./" + name // a file, not a name in Linux's abstract namespace
+	}
+	l, err := bindUnix(ctx, name)
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return nil, fmt.Errorf("cannot listen on %s%s: %s", unixPrefix, name, occupant(name))
+	case err != nil:
+		return nil, fmt.Errorf("cannot listen on %s%s: %w", unixPrefix, name, withoutAddress(err))
+	}
+	if err := os.Chmod(name, 0o600); err != nil {
+		l.Close()
+		return nil, fmt.Errorf("cannot listen on %s%s: %w", unixPrefix, name, err)
+	}
+	return l, nil
+}
+
+// occupant says what is where a unix socket is to be.
+func occupant(name string) string {
+	info, err := os.Lstat(name)
+	if err == nil && info.Mode().Type() != os.ModeSocket {
+		return "a file is in its place; remove it or choose another path"
+	}
+	conn, err := net.Dial("unix", name)
+	switch {
+	case err == nil:
+		conn.Close()
+		return "another program listens there; stop it or choose another path"
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return "a program that is gone has left its socket there; remove it"
+	}
+	return "the path is taken; choose another"
+}
+
+// withoutAddress strips what the caller names in its own words.
+func withoutAddress(err error) error {
+	var op *net.OpError
+	if errors.As(err, &op) {
+		return op.Err
+	}
+	return err
+}
