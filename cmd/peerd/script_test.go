@@ -40,6 +40,7 @@ func TestMain(m *testing.M) {
 //	                       becomes $NAME; its output is in NAME.out and
 //	                       NAME.err, its number in $NAME_pid, the address in a
 //	                       server's URL in $NAME_addr
+//	launch NAME ARG…       the same, for a command that prints no line there
 //	halt NAME SIGNAL CODE  sends it a signal, or none if that is -, and checks
 //	                       its exit code
 //	exits CODE PROGRAM …   runs a program and checks the exit code
@@ -76,7 +77,7 @@ func TestScript(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"start": cmdStart, "halt": cmdHalt, "exits": cmdExits, "await": cmdAwait, "random": cmdRandom,
+			"start": cmdStart, "launch": cmdLaunch, "halt": cmdHalt, "exits": cmdExits, "await": cmdAwait, "random": cmdRandom,
 			"took": services.cmdTook,
 		},
 	})
@@ -94,8 +95,18 @@ type processesKey struct{}
 const patience = 20 * time.Second
 
 func cmdStart(ts *testscript.TestScript, neg bool, args []string) {
+	cmdLaunch(ts, neg, args)
+	name := args[0]
+	line := firstLine(ts, name)
+	ts.Setenv(name, line)
+	if addr, _, ok := strings.Cut(strings.TrimPrefix(line, "peerd://"), "#"); ok {
+		ts.Setenv(name+"_addr", addr)
+	}
+}
+
+func cmdLaunch(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
-		ts.Fatalf("usage: start NAME ARG…")
+		ts.Fatalf("usage: start NAME ARG…, or launch NAME ARG…")
 	}
 	name := args[0]
 	cmd := exec.Command("peerd", args[1:]...)
@@ -118,12 +129,7 @@ func cmdStart(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(cmd.Start())
 	ts.Defer(func() { cmd.Process.Kill(); cmd.Wait() })
 	ts.Value(processesKey{}).(processes)[name] = cmd
-	line := firstLine(ts, name)
-	ts.Setenv(name, line)
 	ts.Setenv(name+"_pid", strconv.Itoa(cmd.Process.Pid))
-	if addr, _, ok := strings.Cut(strings.TrimPrefix(line, "peerd://"), "#"); ok {
-		ts.Setenv(name+"_addr", addr)
-	}
 }
 
 func firstLine(ts *testscript.TestScript, name string) string {
