@@ -103,7 +103,7 @@ func TestRefusedSessionIsNotConfirmed(t *testing.T) {
 	x, y := net.Pipe()
 	defer y.Close()
 	a := &attached{settled: make(chan struct{}), await: func() error { return ErrNotAuthorised }}
-	m := stream.Client(x)
+	m := stream.Client(x, 0)
 	defer m.Close()
 	a.confirm()
 	s := &Session{conn: a, mux: m}

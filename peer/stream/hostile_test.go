@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
-	"net"
 	"testing"
 	"time"
 )
@@ -57,21 +56,9 @@ func TestCallsOnAnEndedSession(t *testing.T) {
 // A flood of pings ends the session instead of filling the memory: yamux keeps a
 // goroutine for each until its answer is written.
 func TestPingFlood(t *testing.T) {
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	raw, err := net.Dial("tcp4", l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
+	raw, in := loopback(t)
 	defer raw.Close()
-	in, err := l.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	m := Server(in)
+	m := Server(in, 0)
 	defer m.Close()
 	var flood []byte
 	for i := range uint32(maxPings + 1) {

@@ -27,14 +27,18 @@ const (
 	// the other end's program always reads, so it is gone, or means harm.
 	stalledAfter = 2 * time.Minute
 
-	window       = 1 << 20 // bytes of one stream in flight
 	openDeadline = 10 * time.Second
+	// closeLinger is how long Close waits for what was written to leave.
+	closeLinger = time.Second
 )
 
 // Mux is one session's end. Its methods are safe for concurrent use.
 type Mux struct {
 	yamux    *yamux.Session
-	conn     *meter
+	conn     net.Conn
+	in       *inbox
+	out      *outbox
+	windows  *windows
 	opened   chan struct{} // a place for each stream that this end opened
 	accepted chan struct{} // a place for each stream that the other end opened
 	incoming chan *Stream
@@ -49,11 +53,23 @@ type Mux struct {
 }
 
 // Client returns the session's end that plays yamux's client: the initiator's.
-// It takes conn over.
-func Client(conn net.Conn) *Mux { return newMux(conn, yamux.Client) }
+// It takes conn over. The connection's round trip, 0 if it is not known, decides
+// how much may be on its way.
+func Client(conn net.Conn, rtt time.Duration) *Mux {
+	return newMux(conn, newWindows(rtt, false), yamux.Client)
+}
 
 // Server returns the other end.
-func Server(conn net.Conn) *Mux { return newMux(conn, yamux.Server) }
+func Server(conn net.Conn, rtt time.Duration) *Mux {
+	return newMux(conn, newWindows(rtt, true), yamux.Server)
+}
+
+// transport is what yamux has for a connection.
+type transport struct {
+	*inbox
+	*outbox
+	io.Closer
+}
 
 // config turns off everything by which yamux ends sessions or streams on its
 // own: this package judges liveness, and a stalled connection is no error.
@@ -62,28 +78,32 @@ func config() *yamux.Config {
 	c.EnableKeepAlive = false
 	c.ConnectionWriteTimeout = 365 * 24 * time.Hour
 	c.StreamOpenTimeout = 0
-	c.StreamCloseTimeout = 0         // else data that a slow reader has not taken yet is lost
-	c.AcceptBacklog = 4 * MaxStreams // yamux resets streams beyond it
-	c.MaxStreamWindowSize = window
-	c.LogOutput = io.Discard // errors come back from the calls
+	c.StreamCloseTimeout = 0              // else data that a slow reader has not taken yet is lost
+	c.AcceptBacklog = 4 * MaxStreams      // yamux resets streams beyond it
+	c.MaxStreamWindowSize = 2 * maxWindow // package windows grants less
+	c.LogOutput = io.Discard              // errors come back from the calls
 	return c
 }
 
-func newMux(conn net.Conn, role func(io.ReadWriteCloser, *yamux.Config) (*yamux.Session, error)) *Mux {
+func newMux(conn net.Conn, w *windows, role func(io.ReadWriteCloser, *yamux.Config) (*yamux.Session, error)) *Mux {
 	m := &Mux{
-		conn:     &meter{Conn: conn},
+		conn:     conn,
+		windows:  w,
 		streams:  make(map[*Stream]chan struct{}),
 		opened:   make(chan struct{}, MaxStreams),
 		accepted: make(chan struct{}, 2*MaxStreams),
 		incoming: make(chan *Stream),
 		done:     make(chan struct{}),
 	}
-	m.conn.failed = m.end
-	session, err := role(m.conn, config())
+	m.mu.Lock() // yamux's goroutines may call end before m.yamux is set
+	m.in, m.out = newInbox(conn, w, m.end), newOutbox(conn, w, m.end)
+	session, err := role(transport{m.in, m.out, conn}, config())
 	if err != nil {
 		panic(err) // the configuration is constant
 	}
 	m.yamux = session
+	m.mu.Unlock()
+	m.spawn(m.out.run)
 	m.spawn(m.acceptAll)
 	m.spawn(m.watch)
 	return m
@@ -106,31 +126,10 @@ func (m *Mux) request(ctx context.Context, request proto.Message) (*Stream, erro
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	type result struct {
-		s   *Stream
-		err error
-	}
-	results := make(chan result, 1)
-	spawned := m.spawn(func() {
-		s, err := m.open(request)
-		results <- result{s, err}
-	})
-	if !spawned {
-		return nil, m.Err()
-	}
-	select {
-	case r := <-results:
-		return r.s, r.err
-	case <-ctx.Done():
-		m.spawn(func() {
-			if r := <-results; r.s != nil {
-				r.s.Abort()
-			}
-		})
-		return nil, ctx.Err()
-	}
+	return m.open(request)
 }
 
+// open does not wait: yamux's part goes to the outbox.
 func (m *Mux) open(request proto.Message) (*Stream, error) {
 	ys, err := m.yamux.OpenStream()
 	if err != nil {
@@ -140,7 +139,7 @@ func (m *Mux) open(request proto.Message) (*Stream, error) {
 	s := m.enter(ys, m.opened)
 	s.request = request
 	s.awaitsOpened = true
-	if err := proto.Write(ys, request); err != nil {
+	if err := s.answer(request); err != nil {
 		s.Abort()
 		return nil, m.explain(err)
 	}
@@ -182,7 +181,7 @@ func (m *Mux) greet(ys *yamux.Stream) {
 	}
 	s := m.enter(ys, m.accepted)
 	ys.SetReadDeadline(time.Now().Add(openDeadline))
-	msg, err := proto.Read(ys)
+	msg, err := proto.Read(raw{s})
 	if err != nil || !isRequest(msg) {
 		s.Abort()
 		return
@@ -235,10 +234,10 @@ func (m *Mux) watch() {
 		case <-ticker.C:
 		}
 		silent, stalled = silent+tick, stalled+tick
-		if m.conn.heard.Swap(false) {
+		if m.in.heard.Swap(false) {
 			silent = 0
 		}
-		if m.conn.wrote.Swap(false) || m.conn.writing.Load() == 0 {
+		if !m.out.stalled() {
 			stalled = 0
 		}
 		switch {
@@ -276,7 +275,17 @@ func (m *Mux) end(cause error) {
 		s.yamux.SetDeadline(time.Unix(1, 0))
 	}
 	// yamux's own goroutine may be the one that brought the cause.
-	m.tasks.Go(func() { m.yamux.Close() })
+	m.tasks.Go(func() { m.shut(cause) })
+}
+
+// shut closes the connection. If it is this end that closes the session, what it
+// has said before is still sent.
+func (m *Mux) shut(cause error) {
+	if cause == ErrClosed {
+		m.out.flush(closeLinger)
+	}
+	m.out.stop(cause)
+	m.yamux.Close()
 }
 
 // enter makes a yamux stream one of the session's; leave undoes it.
@@ -295,6 +304,7 @@ func (m *Mux) leave(s *Stream) {
 	if place, ok := m.streams[s]; ok { // an abort and END may have crossed
 		<-place
 		delete(m.streams, s)
+		m.windows.leave(s.window)
 		m.announceIdleLocked()
 	}
 }
@@ -323,7 +333,7 @@ func (m *Mux) explain(err error) error {
 }
 
 // Close ends the session; streams that are open are aborted. It returns when
-// every goroutine has ended.
+// every goroutine has ended, after about a second if the connection is stalled.
 func (m *Mux) Close() error {
 	m.end(ErrClosed)
 	m.mu.Lock()

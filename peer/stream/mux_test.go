@@ -21,20 +21,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // pair returns both ends of a session over loopback TCP, and its connections.
 func pair(t *testing.T) (client, server *Mux, conns [2]*net.TCPConn) {
 	t.Helper()
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	a, err := net.Dial("tcp4", l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	b, err := l.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	client, server = Client(a), Server(b)
+	a, b := loopback(t)
+	client, server = Client(a, 0), Server(b, 0)
 	t.Cleanup(func() { client.Close(); server.Close() })
 	return client, server, [2]*net.TCPConn{a.(*net.TCPConn), b.(*net.TCPConn)}
 }
@@ -148,7 +136,7 @@ func TestCutIsNotEnd(t *testing.T) {
 		"connection FIN": func(_, _ *Mux, conns [2]*net.TCPConn, _ *Stream) { conns[1].CloseWrite() },
 		"connection RST": func(_, _ *Mux, conns [2]*net.TCPConn, _ *Stream) { conns[1].SetLinger(0); conns[1].Close() },
 		"close in a Write": func(_, _ *Mux, _ [2]*net.TCPConn, theirs *Stream) {
-			go theirs.Write(make([]byte, 8*window))
+			go theirs.Write(make([]byte, 8*usualWindow))
 			for theirs.write.TryLock() {
 				theirs.write.Unlock()
 			}
@@ -199,7 +187,7 @@ func TestHalfClose(t *testing.T) {
 func TestClose(t *testing.T) {
 	client, server, _ := pair(t)
 	a, b := open(t, client, server)
-	want := make([]byte, window/2)
+	want := make([]byte, usualWindow/2)
 	if _, err := a.Write(want); err != nil {
 		t.Fatal(err)
 	}
@@ -226,7 +214,7 @@ func TestDeadlines(t *testing.T) {
 		t.Fatalf("read: %v, want a timeout", err)
 	}
 	a.SetReadDeadline(time.Time{})
-	want := make([]byte, 3*window)
+	want := make([]byte, 3*usualWindow)
 	rand.Read(want)
 	b.SetWriteDeadline(time.Now().Add(50 * time.Millisecond))
 	n, err := b.Write(want) // the window is smaller
@@ -266,7 +254,7 @@ func TestProtocolErrors(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			client, server, _ := pair(t)
 			a, b := open(t, client, server)
-			if _, err := b.yamux.Write(raw); err != nil {
+			if err := b.sendNow(raw); err != nil {
 				t.Fatal(err)
 			}
 			io.Copy(io.Discard, a)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"sync"
 	"time"
 
@@ -21,6 +22,7 @@ import (
 type Stream struct {
 	mux     *Mux
 	yamux   *yamux.Stream
+	window  *window
 	request proto.Message // its first, from the opener; set before the stream is anybody's
 
 	read         sync.Mutex // guards what follows
@@ -32,26 +34,57 @@ type Stream struct {
 	left         uint32 // bytes of the chunk that are unread
 	readErr      error  // sticky: io.EOF after END
 
-	write    sync.Mutex // guards what follows
-	unsent   []byte     // rest of a chunk that a deadline cut in two
-	ended    bool       // END was sent
-	writeErr error      // sticky
+	write sync.Mutex // guards what follows
+	ended bool       // END was sent
+
+	readDeadline, writeDeadline deadline
 
 	state   sync.Mutex // guards what follows; never held while waiting
 	endRead bool
 	endSent bool
 	closed  bool
+	cause   error         // why it was closed
+	dying   chan struct{} // closed when closed is set
 	gone    chan struct{} // closed when the other end has taken everything and closed
 	cut     chan struct{} // closed when the other end has closed without taking everything
 }
 
 func newStream(m *Mux, ys *yamux.Stream) *Stream {
-	return &Stream{mux: m, yamux: ys, gone: make(chan struct{}), cut: make(chan struct{})}
+	return &Stream{
+		mux: m, yamux: ys, window: m.windows.get(ys.StreamID()),
+		dying: make(chan struct{}), gone: make(chan struct{}), cut: make(chan struct{}),
+	}
 }
 
-// answer sends this end's first message.
+// answer sends this end's first message. The window has room for it.
 func (s *Stream) answer(m proto.Message) error {
-	return s.mux.explain(proto.Write(s.yamux, m))
+	b, err := proto.Append(nil, m)
+	if err != nil {
+		return err
+	}
+	if err := s.dead(); err != nil {
+		return err
+	}
+	return s.sendNow(b)
+}
+
+// sendNow sends bytes that wait for no room, with credit that is kept for them.
+func (s *Stream) sendNow(b []byte) error {
+	s.window.takeReserve(len(b))
+	return s.mux.explain(s.mux.out.control(frame{kind: frameData, stream: s.window.id, length: uint32(len(b))}, b))
+}
+
+// raw reads the bytes of a yamux stream and grants new ones.
+type raw struct{ s *Stream }
+
+func (r raw) Read(b []byte) (int, error) {
+	n, err := r.s.yamux.Read(b)
+	if n > 0 {
+		if grant := r.s.window.consume(n); grant > 0 {
+			r.s.mux.out.grant(r.s.window, grant)
+		}
+	}
+	return n, err
 }
 
 // Opened waits until the other end has confirmed the target. It returns nil, a
@@ -66,7 +99,7 @@ func (s *Stream) openedLocked() error {
 	if !s.awaitsOpened {
 		return s.refused
 	}
-	msg, err := proto.Read(s.yamux)
+	msg, err := proto.Read(raw{s})
 	if err != nil {
 		return s.readFailedLocked(err)
 	}
@@ -85,7 +118,7 @@ func (s *Stream) openedLocked() error {
 // failLocked makes an error of the reading side stick, and ends the stream.
 func (s *Stream) failLocked(err error) error {
 	s.readErr, s.awaitsOpened, s.refused = err, false, err
-	s.Abort()
+	s.close(err)
 	return err
 }
 
@@ -111,6 +144,9 @@ func (s *Stream) Read(b []byte) (int, error) {
 	if s.readErr != nil {
 		return 0, s.readErr
 	}
+	if s.readDeadline.passed() {
+		return 0, os.ErrDeadlineExceeded
+	}
 	if err := s.openedLocked(); err != nil {
 		return 0, err
 	}
@@ -122,7 +158,7 @@ func (s *Stream) Read(b []byte) (int, error) {
 			return 0, err
 		}
 	}
-	n, err := s.yamux.Read(b[:min(len(b), int(s.left))])
+	n, err := raw{s}.Read(b[:min(len(b), int(s.left))])
 	s.left -= uint32(n)
 	if err != nil && n == 0 {
 		return 0, s.readFailedLocked(err)
@@ -133,7 +169,7 @@ func (s *Stream) Read(b []byte) (int, error) {
 // nextChunkLocked reads the next chunk's length. A deadline may cut it in two.
 func (s *Stream) nextChunkLocked() error {
 	for s.headerLen < len(s.header) {
-		n, err := s.yamux.Read(s.header[s.headerLen:])
+		n, err := raw{s}.Read(s.header[s.headerLen:])
 		s.headerLen += n
 		if err != nil && n == 0 {
 			return s.readFailedLocked(err)
@@ -151,78 +187,90 @@ func (s *Stream) nextChunkLocked() error {
 	return nil
 }
 
+func appendLength(b []byte, n int) []byte { return binary.BigEndian.AppendUint32(b, uint32(n)) }
+
 func (s *Stream) readFailedLocked(err error) error {
 	if errors.Is(err, yamux.ErrTimeout) && !s.mux.ended() {
 		if s.isClosed() {
 			return net.ErrClosed
 		}
-		return err // it is a net.Error whose Timeout is true
+		return os.ErrDeadlineExceeded
 	}
 	return s.failLocked(s.abortion(err))
 }
 
 // Write implements net.Conn. It returns when the session has taken b over, not
-// when it has arrived.
+// when it has arrived. If the stream has died, the error says why: a
+// *RefusedError, ErrReaderGone, net.ErrClosed, or one that wraps ErrAborted.
 func (s *Stream) Write(b []byte) (n int, err error) {
 	s.write.Lock()
 	defer s.write.Unlock()
+	if len(b) == 0 {
+		return 0, s.writable()
+	}
 	for len(b) > 0 && err == nil {
 		var k int
-		k, err = s.writeChunkLocked(b[:min(len(b), proto.MaxChunk)])
+		k, err = s.writeSomeLocked(b)
 		n, b = n+k, b[k:]
 	}
 	return n, err
 }
 
-var chunks = sync.Pool{New: func() any { b := make([]byte, 0, 64<<10); return &b }}
-
-// writeChunkLocked sends one chunk, its length joined with its bytes, and
-// returns how many of the bytes are sent or bound to be.
-func (s *Stream) writeChunkLocked(b []byte) (int, error) {
-	if err := s.flushLocked(); err != nil {
-		return 0, err
+// writeSomeLocked waits until the outbox takes at least a part of b.
+func (s *Stream) writeSomeLocked(b []byte) (int, error) {
+	for {
+		err := s.writable()
+		if err == nil {
+			var n int
+			if n, err = s.mux.out.send(s.window, b); n > 0 {
+				return n, nil
+			}
+		}
+		if err != nil {
+			s.mux.out.giveUp(s.window)
+			return 0, s.writeFailure(err)
+		}
+		select {
+		case <-s.window.wake:
+		case <-s.writeDeadline.wait():
+		case <-s.dying:
+		case <-s.mux.done:
+		}
 	}
-	if s.ended {
-		return 0, net.ErrClosed
-	}
-	buf := chunks.Get().(*[]byte)
-	defer chunks.Put(buf)
-	chunk := binary.BigEndian.AppendUint32((*buf)[:0], uint32(len(b)))
-	chunk = append(chunk, b...)
-	*buf = chunk
-	n, err := s.yamux.Write(chunk)
-	if n == 0 || err == nil {
-		return max(0, n-proto.ChunkHeader), s.writeFailedLocked(err)
-	}
-	// The other end expects the whole chunk: what is cut off is sent first
-	// when writing goes on, so to the caller all of it is written.
-	s.unsent = append([]byte(nil), chunk[n:]...)
-	return len(b), s.writeFailedLocked(err)
 }
 
-func (s *Stream) flushLocked() error {
-	if s.writeErr != nil {
-		return s.writeErr
+// writable says why nothing can be written, if so.
+func (s *Stream) writable() error {
+	switch {
+	case s.ended:
+		return net.ErrClosed
+	case s.writeDeadline.passed():
+		return os.ErrDeadlineExceeded
 	}
-	for len(s.unsent) > 0 {
-		n, err := s.yamux.Write(s.unsent)
-		s.unsent = s.unsent[n:]
-		if err != nil {
-			return s.writeFailedLocked(err)
-		}
+	return s.dead()
+}
+
+// dead says why the stream takes no more data, if so.
+func (s *Stream) dead() error {
+	s.state.Lock()
+	defer s.state.Unlock()
+	switch {
+	case s.mux.ended():
+		return fmt.Errorf("%w: %w", ErrAborted, s.mux.Err())
+	case s.closed:
+		return s.cause
+	case s.window.isFinished():
+		return ErrReaderGone
 	}
 	return nil
 }
 
-func (s *Stream) writeFailedLocked(err error) error {
-	if err == nil || errors.Is(err, yamux.ErrTimeout) && !s.mux.ended() {
-		return err
+// writeFailure replaces the outbox's error by the session's.
+func (s *Stream) writeFailure(err error) error {
+	if s.mux.ended() {
+		return fmt.Errorf("%w: %w", ErrAborted, s.mux.Err())
 	}
-	s.writeErr = s.abortion(err)
-	if errors.Is(s.writeErr, net.ErrClosed) && s.isGone() {
-		s.writeErr = ErrReaderGone
-	}
-	return s.writeErr
+	return err
 }
 
 // CloseWrite sends END: the other end reads io.EOF once it has read everything
@@ -233,14 +281,10 @@ func (s *Stream) CloseWrite() error {
 	if s.ended {
 		return nil
 	}
-	if err := s.flushLocked(); err != nil {
+	if err := s.dead(); err != nil {
 		return err
 	}
-	n, err := s.yamux.Write(make([]byte, proto.ChunkHeader))
-	if n > 0 && n < proto.ChunkHeader {
-		s.unsent = make([]byte, proto.ChunkHeader-n)
-	}
-	if err := s.writeFailedLocked(err); err != nil {
+	if err := s.sendNow(appendLength(nil, 0)); err != nil {
 		return err
 	}
 	s.ended = true
@@ -260,7 +304,7 @@ func (s *Stream) half(which *bool) {
 		s.mux.spawn(s.awaitGone)
 	}
 	if both {
-		s.close()
+		s.close(net.ErrClosed)
 	}
 }
 
@@ -272,13 +316,13 @@ func (s *Stream) awaitGone() {
 	if s.mux.ended() {
 		return
 	}
-	switch n, err := s.yamux.Read(make([]byte, 1)); {
+	switch n, err := (raw{s}).Read(make([]byte, 1)); {
 	case n > 0:
 		close(s.cut)
 	case err == io.EOF && !s.mux.ended():
 		close(s.gone)
 	}
-	s.close() // nobody reads what we would write
+	s.close(ErrReaderGone) // nobody reads what we would write
 }
 
 func (s *Stream) isGone() bool {
@@ -313,14 +357,16 @@ func (s *Stream) Drain(ctx context.Context) error {
 
 // Abort ends both directions at once. The other end reads ErrAborted unless it
 // has read END already.
-func (s *Stream) Abort() { s.close() }
+func (s *Stream) Abort() { s.close(net.ErrClosed) }
 
-// close closes the yamux stream, once, and without waiting for a connection
-// that may be stalled.
-func (s *Stream) close() {
+// close closes the yamux stream, once, for a reason, and without waiting.
+func (s *Stream) close(cause error) {
 	s.state.Lock()
 	closed, endRead := s.closed, s.endRead
-	s.closed = true
+	if !closed {
+		s.closed, s.cause = true, cause
+		close(s.dying)
+	}
 	s.state.Unlock()
 	switch {
 	case closed:
@@ -347,7 +393,7 @@ func (s *Stream) reap() {
 	s.yamux.Close()
 	s.yamux.SetReadDeadline(time.Time{})
 	if !s.mux.ended() {
-		io.Copy(io.Discard, s.yamux)
+		io.Copy(io.Discard, raw{s})
 	}
 }
 
@@ -360,9 +406,7 @@ func (s *Stream) markCut() bool {
 	if !endSent {
 		return true // a FIN without END says it
 	}
-	s.yamux.SetWriteDeadline(time.Now().Add(closeLinger))
-	_, err := s.yamux.Write([]byte{1})
-	return err == nil
+	return s.sendNow([]byte{1}) == nil
 }
 
 func (s *Stream) isClosed() bool {
@@ -371,35 +415,23 @@ func (s *Stream) isClosed() bool {
 	return s.closed
 }
 
-// closeLinger is how long Close tries to get END out.
-const closeLinger = 30 * time.Second
-
 // Close ends the stream as TCP's close does, without waiting: what was written
 // is still delivered, followed by END; nothing more is read, and the other end
 // is told so. A Write that is under way is cut off, and with it the stream.
 func (s *Stream) Close() error {
-	if s.isClosed() {
-		return nil
-	}
-	if !s.write.TryLock() {
-		s.Abort()
-		return nil
-	}
-	s.write.Unlock()
-	s.yamux.SetReadDeadline(time.Unix(1, 0))
-	s.mux.spawn(func() {
-		s.yamux.SetWriteDeadline(time.Now().Add(closeLinger))
+	if s.write.TryLock() {
+		s.write.Unlock()
 		s.CloseWrite()
-		s.close()
-	})
+	}
+	s.close(net.ErrClosed)
 	return nil
 }
 
 // LocalAddr implements net.Conn.
-func (s *Stream) LocalAddr() net.Addr { return s.yamux.LocalAddr() }
+func (s *Stream) LocalAddr() net.Addr { return s.mux.conn.LocalAddr() }
 
 // RemoteAddr implements net.Conn.
-func (s *Stream) RemoteAddr() net.Addr { return s.yamux.RemoteAddr() }
+func (s *Stream) RemoteAddr() net.Addr { return s.mux.conn.RemoteAddr() }
 
 // SetDeadline implements net.Conn.
 func (s *Stream) SetDeadline(t time.Time) error {
@@ -414,13 +446,12 @@ func (s *Stream) SetReadDeadline(t time.Time) error {
 	if s.endRead || s.closed || s.mux.ended() {
 		return nil
 	}
+	s.readDeadline.set(t)
 	return s.yamux.SetReadDeadline(t)
 }
 
 // SetWriteDeadline implements net.Conn.
 func (s *Stream) SetWriteDeadline(t time.Time) error {
-	if s.mux.ended() {
-		return nil
-	}
-	return s.yamux.SetWriteDeadline(t)
+	s.writeDeadline.set(t)
+	return nil
 }

@@ -8,9 +8,9 @@ import (
 	"testing/iotest"
 )
 
-// FuzzMeter shows that the meter's verdict on a byte stream does not depend on
+// FuzzInbox shows that the inbox's verdict on a byte stream does not depend on
 // how the stream is cut into reads, and that it never panics.
-func FuzzMeter(f *testing.F) {
+func FuzzInbox(f *testing.F) {
 	ping := []byte{0, framePing, 0, flagSYN, 0, 0, 0, 0, 0, 0, 0, 1}
 	f.Add(bytes.Repeat(ping, maxPings+1))
 	f.Add(append([]byte{0, frameData, 0, 0, 0, 0, 0, 1, 0, 0, 0, 3, 'a', 'b', 'c'}, ping...))
@@ -23,10 +23,10 @@ func FuzzMeter(f *testing.F) {
 	})
 }
 
-// verdict reports whether the meter refuses what r delivers.
+// verdict reports whether the inbox refuses what r delivers.
 func verdict(r io.Reader) (refused bool) {
-	m := &meter{Conn: readConn{Reader: r}, failed: func(error) {}}
-	_, err := io.Copy(io.Discard, struct{ io.Reader }{m})
+	in := newInbox(readConn{Reader: r}, newWindows(0, true), func(error) {})
+	_, err := io.Copy(io.Discard, in)
 	return err != nil
 }
 
