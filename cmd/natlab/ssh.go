@@ -95,14 +95,14 @@ func (w *sshWorld) login(ctx context.Context, g ground, ssh string, args ...stri
 	var exit *exec.ExitError
 	switch {
 	case !errors.As(err, &exit) || exit.ExitCode() != 42:
-		return f, fmt.Errorf("exit code 42 came back as %w", err)
+		return f, errors.Join(errors.New("the exit code is not 42"), err)
 	case string(exit.Stderr) != "complaint\n":
 		return f, fmt.Errorf("standard error has become %q", exit.Stderr)
 	case !bytes.Equal(got, sent):
 		return f, fmt.Errorf("of %d random bytes %d came back, not the same", len(sent), len(got))
 	}
 	if out, err := w.run(ctx, nil, ssh, append(args, "echo $((6*7))")...); err != nil || string(out) != "42\n" {
-		return f, fmt.Errorf("a command answered %q: %w", out, err)
+		return f, errors.Join(fmt.Errorf("a command answered %q", out), err)
 	}
 	return finding{Text: fmt.Sprintf("%d MiB through cat in %.1f s, exit code 42", size>>20, took.Seconds())}, nil
 }
@@ -161,7 +161,7 @@ func (w *sshWorld) copies(ctx context.Context, g ground, command func(from, to s
 		}
 		took := time.Since(began)
 		if copied, err := fileSum(source + ".copy"); err != nil || copied != sum {
-			return f, fmt.Errorf("what was copied %s is not the same: %w", way.text, err)
+			return f, errors.Join(fmt.Errorf("what was copied %s is not the same", way.text), err)
 		}
 		texts = append(texts, fmt.Sprintf("%s in %.1f s", way.text, took.Seconds()))
 	}

@@ -77,6 +77,7 @@ type world struct {
 	peerd, dir string
 	url, peer  string      // of the server; ID of B
 	runs       *natlab.Cmd // peerd run on B
+	runsSaid   *sayings
 }
 
 // newWorld starts peerd serve and peerd run, which exposes NAME=ADDR… to A.
@@ -104,7 +105,7 @@ func (w *world) populate(ctx context.Context, expose []string) (err error) {
 	if err != nil {
 		return fmt.Errorf("peerd id: %w", err)
 	}
-	w.url, err = ready(w.command(ctx, w.lab.Server, "server", "serve", "--public-addr", w.lab.Server.Addr().String()))
+	w.url, _, err = ready(w.command(ctx, w.lab.Server, "server", "serve", "--public-addr", w.lab.Server.Addr().String()))
 	if err != nil {
 		return err
 	}
@@ -113,7 +114,7 @@ func (w *world) populate(ctx context.Context, expose []string) (err error) {
 		args = append(args, "--expose", e)
 	}
 	w.runs = w.command(ctx, w.lab.B, "b", args...)
-	w.peer, err = ready(w.runs)
+	w.peer, w.runsSaid, err = ready(w.runs)
 	return err
 }
 
@@ -132,23 +133,23 @@ func (w *world) program(ctx context.Context, h *natlab.Host, state, name string,
 	return cmd
 }
 
-// ready starts a command and returns its ready line.
-func ready(cmd *natlab.Cmd) (string, error) {
+// ready starts a command and returns its ready line, and what it says besides.
+func ready(cmd *natlab.Cmd) (line string, said *sayings, err error) {
 	out, err := cmd.StdoutPipe()
 	if err != nil {
-		return "", err
+		return "", nil, err
 	}
-	var complaint strings.Builder
-	cmd.Stderr = &complaint
+	said = newSayings()
+	cmd.Stderr = said
 	if err := cmd.Start(); err != nil {
-		return "", err
+		return "", nil, err
 	}
-	line, err := bufio.NewReader(out).ReadString('\n')
+	line, err = bufio.NewReader(out).ReadString('\n')
 	if err != nil {
 		cmd.Wait()
-		return "", fmt.Errorf("%s: no ready line: %s", strings.Join(cmd.Args[1:], " "), complaint.String())
+		return "", nil, fmt.Errorf("%s: no ready line: %s", strings.Join(cmd.Args[1:], " "), said)
 	}
-	return strings.TrimSpace(line), nil
+	return strings.TrimSpace(line), said, nil
 }
 
 // transfer sends size bytes each way at once and compares the hashes.
