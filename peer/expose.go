@@ -15,9 +15,21 @@ import (
 // targetDialLimit bounds the connection to an exposed target.
 const targetDialLimit = 10 * time.Second
 
-// answer gives a peer's stream what it wants, if the peer is authorised for that:
-// one that this node has called need not be.
+// answer gives a peer's stream what it wants. What this node has not asked for
+// itself, the peer must be authorised for: one that this node has called need not
+// be.
 func (s *Session) answer(in *Stream) {
+	if want, ok := in.Request().(*proto.Listen); ok {
+		s.listenFor(in, want)
+	} else if l := s.remote(in.Target()); l != nil {
+		l.deliver(s, in)
+	} else {
+		s.open(in)
+	}
+}
+
+// open opens a target for a peer.
+func (s *Session) open(in *Stream) {
 	n, id := s.node, s.peer
 	grants := n.grants(id)
 	opens := func(g Grant) bool { return g.opens(in.Target()) }
@@ -69,12 +81,17 @@ func (s *Session) join(in *Stream, target tunnel.Socket) error {
 	return tunnel.Join(in, target)
 }
 
+const unixPrefix = "unix:"
+
+// cutUnix returns the path of a unix socket's address.
+func cutUnix(addr string) (path string, is bool) { return strings.CutPrefix(addr, unixPrefix) }
+
 func (n *Node) dialTarget(addr string) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(n.ctx, targetDialLimit)
 	defer cancel()
 	var d net.Dialer
 	network := "tcp"
-	if path, ok := strings.CutPrefix(addr, "unix:"); ok {
+	if path, is := cutUnix(addr); is {
 		network, addr = "unix", path
 	}
 	conn, err := d.DialContext(ctx, network, addr)

@@ -43,7 +43,8 @@ type Node struct {
 	calls      map[wish]*call           // connections that this node is making
 	meetings   map[proto.Token]*meeting // by introduction
 	sessions   map[proto.ID][]*Session  // newest last
-	services   map[string]*service      // of Listen
+	services   map[string]*listener     // of Listen
+	remotes    map[proto.ID]int         // listeners for peers
 	closed     bool
 }
 
@@ -60,7 +61,8 @@ func New(cfg Config) (*Node, error) {
 		calls:    make(map[wish]*call),
 		meetings: make(map[proto.Token]*meeting),
 		sessions: make(map[proto.ID][]*Session),
-		services: make(map[string]*service),
+		services: make(map[string]*listener),
+		remotes:  make(map[proto.ID]int),
 	}
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	return n, nil

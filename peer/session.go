@@ -25,12 +25,14 @@ type Session struct {
 	conn *attached
 	mux  *stream.Mux
 
-	wanted bool // this node has called the peer; guarded by Node.mu
+	// Guarded by Node.mu.
+	wanted  bool                 // this node has called the peer
+	remotes map[string]*listener // of Listen, by the target that the peer opens
 }
 
 // adopt makes an attached connection a session of the node's.
 func (n *Node) adopt(peer proto.ID, a *attached, mux *stream.Mux) *Session {
-	s := &Session{node: n, peer: peer, conn: a, mux: mux}
+	s := &Session{node: n, peer: peer, conn: a, mux: mux, remotes: make(map[string]*listener)}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	s.wanted = n.wantsLocked(peer)

@@ -1,0 +1,224 @@
+package peer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"slices"
+
+	"github.com/peerd/peerd/peer/tunnel"
+	"github.com/peerd/peerd/proto"
+)
+
+// maxRemotes bounds the listeners that one peer may have at this node.
+const maxRemotes = 64
+
+// Listen has the peer listen at an address of its own, as ssh -R does: PORT or
+// HOST:PORT, where port 0 leaves the choice to it and no HOST means its loopback,
+// or unix:/path. The peer must permit that by the Listen of its Grant for this
+// node. Connections come from Accept as *Streams, whose remote address is the
+// peer's, not that of who connected there; Addr is where the peer listens.
+//
+// The listener lives until its Close or the session's end, which Accept's error
+// then tells: it wraps net.ErrClosed, or ErrAborted if the peer or the session
+// has ended it. Streams that were accepted outlive its Close. The context covers
+// the call only. The error wraps a *RefusedError if the peer does not listen.
+func (s *Session) Listen(ctx context.Context, bind string) (net.Listener, error) {
+	reply := proto.NewToken().String()
+	in, err := s.mux.OpenListen(ctx, bind, reply)
+	if err != nil {
+		return nil, s.listenError(bind, err)
+	}
+	// The peer may bring connections before we have read where it listens.
+	l := newListener(nil, func() {
+		s.forgetRemote(reply)
+		in.Close()
+	})
+	s.node.mu.Lock()
+	s.remotes[reply] = l
+	s.node.mu.Unlock()
+	interrupted := context.AfterFunc(ctx, in.Abort)
+	err = in.Opened()
+	if !interrupted() {
+		err = ctx.Err()
+	}
+	if err != nil {
+		l.end(err)
+		return nil, s.listenError(bind, err)
+	}
+	l.addr = remoteAddr(in.Bound())
+	s.node.tasks.Go(func() { l.end(endOf(in)) })
+	return l, nil
+}
+
+func (s *Session) listenError(bind string, err error) error {
+	return fmt.Errorf("listening at %s of peer %s: %w", bind, s.peer, err)
+}
+
+// endOf waits for the end of a stream on which nothing is said, and returns why
+// it ended.
+func endOf(in *Stream) error {
+	if _, err := io.Copy(io.Discard, in); err != nil {
+		return err
+	}
+	return fmt.Errorf("%w: the peer has closed it", ErrAborted)
+}
+
+// remoteAddr is an address of a peer's host.
+type remoteAddr string
+
+// Network says what kind of address it is.
+func (a remoteAddr) Network() string {
+	if _, is := cutUnix(string(a)); is {
+		return "unix"
+	}
+	return "tcp"
+}
+
+// String returns the address as the peer states it.
+func (a remoteAddr) String() string { return string(a) }
+
+func (s *Session) forgetRemote(reply string) {
+	s.node.mu.Lock()
+	defer s.node.mu.Unlock()
+	delete(s.remotes, reply)
+}
+
+// remote returns this node's listener at the peer by the target that the peer
+// opens for it, or nil.
+func (s *Session) remote(reply string) *listener {
+	s.node.mu.Lock()
+	defer s.node.mu.Unlock()
+	return s.remotes[reply]
+}
+
+// listenFor listens for the peer, until the peer or this node ends that.
+func (s *Session) listenFor(in *Stream, want *proto.Listen) {
+	log := s.node.cfg.Logger.With("peer", s.peer, "listen", want.Bind)
+	l, code, err := s.bind(want.Bind)
+	if err != nil {
+		log.Info("refused to listen for a peer", "err", err)
+		in.Refuse(code, err.Error())
+		return
+	}
+	defer s.releaseRemote()
+	bound := boundAt(l.Addr())
+	if err := in.ConfirmListening(bound); err != nil {
+		in.Abort()
+		l.Close()
+		return
+	}
+	log.Info("listening for a peer", "addr", bound)
+	ctx, end := context.WithCancelCause(s.node.ctx)
+	s.node.tasks.Go(func() { end(endOf(in)) })
+	entry := tunnel.Entry{Log: log, Handle: func(_ context.Context, conn net.Conn) {
+		if s.mayListen() {
+			s.node.tasks.Go(func() { s.bring(conn, want.Reply) }) // it outlives the listener
+			return
+		}
+		tunnel.NewSocket(conn).Abort()
+		end(ErrNotAuthorised)
+	}}
+	err = entry.Serve(ctx, l)
+	in.Close() // ends endOf, if nothing else has
+	log.Info("no longer listening for a peer", "addr", bound, "err", err)
+}
+
+var errTooManyRemotes = errors.New("this node listens for the peer in too many places")
+
+// bind listens at an address if that is permitted. The caller releases the
+// peer's place if there is no error.
+func (s *Session) bind(address string) (net.Listener, proto.Code, error) {
+	if !s.takeRemote() {
+		return nil, proto.CodeBusy, errTooManyRemotes
+	}
+	l, err := s.listenPermitted(address)
+	if err == nil {
+		return l, proto.CodeOK, nil
+	}
+	s.releaseRemote()
+	if errors.Is(err, errNotPermitted) {
+		return nil, proto.CodeNotAuthorised, err
+	}
+	return nil, proto.CodeDialFailed, cause(err)
+}
+
+var errNotPermitted = errors.New("not permitted")
+
+// listenPermitted listens if one of the peer's grants has the address.
+func (s *Session) listenPermitted(address string) (net.Listener, error) {
+	permits := func(g Grant) bool {
+		return slices.Contains(g.Listen, address) || slices.Contains(g.Listen, "*") && isLoopback(address)
+	}
+	if !slices.ContainsFunc(s.node.grants(s.peer), permits) {
+		return nil, errNotPermitted
+	}
+	network, addr := "tcp", address
+	if path, is := cutUnix(address); is {
+		network, addr = "unix", path
+	} else if _, _, err := net.SplitHostPort(address); err != nil {
+		addr = net.JoinHostPort("127.0.0.1", address)
+	}
+	var c net.ListenConfig
+	return c.Listen(s.node.ctx, network, addr)
+}
+
+// isLoopback reports whether an address to listen at is one of the loopback.
+func isLoopback(address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		_, is := cutUnix(address)
+		return !is
+	}
+	ip, err := netip.ParseAddr(host)
+	return err == nil && ip.IsLoopback()
+}
+
+// boundAt returns a listener's address in the form of Listen.Bind.
+func boundAt(addr net.Addr) string {
+	if addr.Network() == "unix" {
+		return unixPrefix + addr.String()
+	}
+	return addr.String()
+}
+
+// mayListen reports whether the peer is still one that may listen here.
+func (s *Session) mayListen() bool {
+	return slices.ContainsFunc(s.node.grants(s.peer), func(g Grant) bool { return len(g.Listen) > 0 })
+}
+
+// bring joins a connection to a stream of the peer's.
+func (s *Session) bring(conn net.Conn, reply string) {
+	socket := tunnel.NewSocket(conn)
+	out, err := s.mux.Open(s.node.ctx, reply)
+	if err != nil {
+		socket.Abort()
+		return
+	}
+	err = s.join(out, socket)
+	s.node.cfg.Logger.Debug("connection for a peer ended", "peer", s.peer, "err", err)
+}
+
+// takeRemote takes one of the listeners that the peer may have.
+func (s *Session) takeRemote() bool {
+	n := s.node
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.remotes[s.peer] >= maxRemotes {
+		return false
+	}
+	n.remotes[s.peer]++
+	return true
+}
+
+func (s *Session) releaseRemote() {
+	n := s.node
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.remotes[s.peer]--; n.remotes[s.peer] == 0 {
+		delete(n.remotes, s.peer)
+	}
+}
