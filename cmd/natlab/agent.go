@@ -26,7 +26,7 @@ import (
 
 // order is what the conductor says.
 type order struct {
-	Op     string // start, connect, send, events, diary, close
+	Op     string // start, connect, send, serve, browse, events, diary, close
 	Server string // start
 	Answer bool   // start
 	Allow  []proto.ID
@@ -34,14 +34,15 @@ type order struct {
 	// Freeze has the agent stop itself (SIGSTOP) when it has the transcript and
 	// has sent nothing yet; whoever reads "frozen" is to continue it.
 	Freeze bool
-	Peer   proto.ID // connect, send
-	Size   int64    // send: bytes
+	Peer   proto.ID // connect, send, browse
+	Size   int64    // send, browse: bytes
+	Count  int      // browse: files
 	Seed   byte     // send: of the bytes
 }
 
 // report is what the agent says.
 type report struct {
-	Event    string // hello, registered, frozen, connected, failed, byte, sent, progress, received, events, diary, closed
+	Event    string // hello, registered, frozen, connected, failed, byte, sent, progress, received, serving, browsed, events, diary, closed
 	ID       proto.ID
 	At       int64 // nanoseconds of the system's monotonic clock
 	Took     time.Duration
@@ -117,6 +118,10 @@ func (a *agent) obey(o order) {
 		go a.connect(o.Peer)
 	case "send":
 		go a.sendFile(o)
+	case "serve":
+		go a.serve()
+	case "browse":
+		go a.browse(o)
 	case "diary":
 		go a.tellDiary()
 	case "events":

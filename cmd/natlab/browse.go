@@ -213,7 +213,8 @@ func (w *webWorld) multiplex(ctx context.Context, r route, scheme string, reques
 	defer client.CloseIdleConnections()
 	w.web.modern.reset()
 	get := func(n int) error {
-		return getFile(ctx, client, fmt.Sprintf("%s://modern.test/file?seed=%d&size=%d", scheme, byte(n), h2FileSize), byte(n))
+		url := fmt.Sprintf("%s://modern.test/file?seed=%d&size=%d", scheme, byte(n), h2FileSize)
+		return getFile(ctx, client, 2, url, randomBytes(byte(n), h2FileSize))
 	}
 	if err := get(0); err != nil { // makes the connection that the others share
 		return 0, err
@@ -249,7 +250,8 @@ func (w *webWorld) h2Client(r route) (*http.Client, error) {
 	return &http.Client{Transport: t}, nil
 }
 
-func getFile(ctx context.Context, client *http.Client, url string, seed byte) error {
+// getFile wants exactly these bytes in the answer, over that version of HTTP.
+func getFile(ctx context.Context, client *http.Client, version int, url string, want []byte) error {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return err
@@ -259,10 +261,10 @@ func getFile(ctx context.Context, client *http.Client, url string, seed byte) er
 		return err
 	}
 	defer answer.Body.Close()
-	if answer.ProtoMajor != 2 {
+	if answer.ProtoMajor != version {
 		return fmt.Errorf("the protocol is %s", answer.Proto)
 	}
-	return readExactly(answer.Body, randomBytes(seed, h2FileSize))
+	return readExactly(answer.Body, want)
 }
 
 // multiplexCurl has curl ask for files at once.

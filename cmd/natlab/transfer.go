@@ -81,9 +81,22 @@ type world struct {
 }
 
 // newWorld starts peerd serve and peerd run, which exposes NAME=ADDR… to A.
-func newWorld(ctx context.Context, peerd, dir string, c cell, expose ...string) (w *world, err error) {
+func newWorld(ctx context.Context, peerd, dir string, c cell, expose ...string) (*world, error) {
+	w, err := newServedWorld(ctx, peerd, dir, c)
+	if err != nil {
+		return nil, err
+	}
+	if err := w.expose(ctx, expose); err != nil {
+		w.lab.Close()
+		return nil, err
+	}
+	return w, nil
+}
+
+// newServedWorld starts peerd serve and nothing else.
+func newServedWorld(ctx context.Context, peerd, dir string, c cell) (w *world, err error) {
 	w = &world{peerd: peerd, dir: dir}
-	cfg := natlab.Config{RTT: c.RTT, Loss: c.Loss, Rate: c.Rate}
+	cfg := natlab.Config{RTT: c.RTT, Loss: c.Loss}
 	if cfg.A, err = natlab.ProfileByName(c.A); err != nil {
 		return nil, err
 	}
@@ -93,29 +106,36 @@ func newWorld(ctx context.Context, peerd, dir string, c cell, expose ...string) 
 	if w.lab, err = natlab.New(cfg); err != nil {
 		return nil, err
 	}
-	if err := w.populate(ctx, expose); err != nil {
+	w.url, _, err = ready(w.command(ctx, w.lab.Server, "server", "serve", "--public-addr", w.lab.Server.Addr().String()))
+	if err != nil {
 		w.lab.Close()
 		return nil, err
 	}
 	return w, nil
 }
 
-func (w *world) populate(ctx context.Context, expose []string) (err error) {
-	id, err := w.command(ctx, w.lab.A, "a", "id").Output()
-	if err != nil {
-		return fmt.Errorf("peerd id: %w", err)
-	}
-	w.url, _, err = ready(w.command(ctx, w.lab.Server, "server", "serve", "--public-addr", w.lab.Server.Addr().String()))
+// expose starts peerd run on B, for A.
+func (w *world) expose(ctx context.Context, expose []string) error {
+	id, err := w.id(ctx, w.lab.A, "a")
 	if err != nil {
 		return err
 	}
-	args := []string{"run", "--allow", strings.TrimSpace(string(id))}
+	args := []string{"run", "--allow", id}
 	for _, e := range expose {
 		args = append(args, "--expose", e)
 	}
 	w.runs = w.command(ctx, w.lab.B, "b", args...)
 	w.peer, w.runsSaid, err = ready(w.runs)
 	return err
+}
+
+// id is the peer ID of a state directory.
+func (w *world) id(ctx context.Context, h *natlab.Host, state string) (string, error) {
+	id, err := w.command(ctx, h, state, "id").Output()
+	if err != nil {
+		return "", fmt.Errorf("peerd id: %w", err)
+	}
+	return strings.TrimSpace(string(id)), nil
 }
 
 // command prepares peerd on a host with a state directory of its own.
