@@ -23,8 +23,9 @@ var (
 	ErrNotAuthorised = errors.New("not authorised by the peer")
 	// ErrNoDirect means that no direct connection came about.
 	ErrNoDirect = errors.New("no direct connection")
-	// ErrClosed means that the node is closed or being shut down.
-	ErrClosed = errors.New("node closed")
+	// ErrClosed means that this end has closed the node or the session, or is
+	// shutting the node down.
+	ErrClosed = errors.New("closed at this end")
 )
 
 var errNotStarted = errors.New("the node has not been started")

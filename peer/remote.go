@@ -55,7 +55,7 @@ func (s *Session) Listen(ctx context.Context, bind string) (net.Listener, error)
 }
 
 func (s *Session) listenError(bind string, err error) error {
-	return fmt.Errorf("listening at %s of peer %s: %w", bind, s.peer, err)
+	return fmt.Errorf("listening at %s of peer %s: %w", bind, s.peer, inOurWords(err))
 }
 
 // endOf waits for the end of a stream on which nothing is said, and returns why

@@ -127,9 +127,11 @@ func pathOf(raw *punch.Conn) Path {
 	return Path{Kind: Direct, Local: local, Remote: remote}
 }
 
-// Open opens a stream to a target of the peer; see Node.Dial.
+// Open opens a stream to a target of the peer; see Node.Dial. It waits while
+// there are as many as there may be. The error is that of Err or of ctx.
 func (s *Session) Open(ctx context.Context, target string) (*Stream, error) {
-	return s.mux.Open(ctx, target)
+	in, err := s.mux.Open(ctx, target)
+	return in, inOurWords(err)
 }
 
 // Ping measures the round trip to the peer's program.
@@ -139,9 +141,11 @@ func (s *Session) Ping(ctx context.Context) (time.Duration, error) { return s.mu
 func (s *Session) Done() <-chan struct{} { return s.mux.Done() }
 
 // Err returns why the session ended, or nil while it lives.
-func (s *Session) Err() error {
-	err := s.mux.Err()
-	if err != nil && errors.Is(err, stream.ErrClosed) {
+func (s *Session) Err() error { return inOurWords(s.mux.Err()) }
+
+// inOurWords replaces an error of package stream by ours.
+func inOurWords(err error) error {
+	if errors.Is(err, stream.ErrClosed) {
 		return ErrClosed
 	}
 	return err
