@@ -117,12 +117,12 @@ type Client struct {
 	ran        bool
 	answersFor []proto.ID
 	link       *link // nil unless registered
-	requests   map[uint32]*request
+	requests   map[uint32]*pending
 	issued     uint32 // the latest request number
 }
 
-// request is a call of Introduce that was not answered yet.
-type request struct {
+// pending is a call of Introduce that was not answered yet.
+type pending struct {
 	message *proto.Introduce
 	result  chan result // capacity 1
 }
@@ -142,7 +142,7 @@ func NewClient(cfg ClientConfig) *Client {
 		cfg:      cfg,
 		log:      cmp.Or(cfg.Logger, slog.New(slog.DiscardHandler)),
 		ended:    make(chan struct{}),
-		requests: make(map[uint32]*request),
+		requests: make(map[uint32]*pending),
 	}
 	c.SetAnswersFor(cfg.AnswersFor)
 	return c
@@ -306,11 +306,11 @@ func (c *Client) IntroduceWithin(ctx context.Context, wait time.Duration, peer p
 }
 
 // ask notes a request and sends it if there is a registration.
-func (c *Client) ask(wait time.Duration, peer proto.ID, candidates []proto.Candidate) (uint32, *request, error) {
+func (c *Client) ask(wait time.Duration, peer proto.ID, candidates []proto.Candidate) (uint32, *pending, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.issued = max(c.issued+1, 1)
-	r := &request{
+	r := &pending{
 		message: &proto.Introduce{
 			Request: c.issued, Peer: peer, Candidates: slices.Clone(candidates),
 			Wait: uint16(max(0, min(wait, proto.MaxWait)) / time.Second),
@@ -335,14 +335,14 @@ func (c *Client) forget(n uint32) {
 
 // pending returns an unanswered request, or nil. ok is false if the number was
 // never used.
-func (c *Client) pending(n uint32) (r *request, ok bool) {
+func (c *Client) pending(n uint32) (r *pending, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.requests[n], n <= c.issued
 }
 
 // resolve answers a request.
-func (r *request) resolve(res result) {
+func (r *pending) resolve(res result) {
 	select {
 	case r.result <- res:
 	default: // answered before; its caller is about to look

@@ -156,6 +156,32 @@ func TestIntroduceWaitsForRegistration(t *testing.T) {
 	})
 }
 
+// A request that waits at the server outlasts the registration on which it was
+// made.
+func TestIntroduceWithin(t *testing.T) {
+	virtually(t, ServerConfig{}, func(t *testing.T, w *world) {
+		wire := &gatekeeper{dial: w.dial}
+		cfg := w.nodeConfig()
+		cfg.Dial = wire.Dial
+		a := runNode(t, cfg)
+		bCfg := w.nodeConfig()
+		bCfg.Answers = true
+		var declined *DeclinedError
+		began := time.Now()
+		if _, err := a.IntroduceWithin(t.Context(), 30*time.Second, bCfg.Key.ID(), nil); !errors.As(err, &declined) || declined.Code != proto.CodeOffline {
+			t.Errorf("nobody came: %v, want offline", err)
+		}
+		if took := time.Since(began); took < 30*time.Second || took > 31*time.Second {
+			t.Errorf("the server waited %v, want 30s", took)
+		}
+		time.AfterFunc(10*time.Second, wire.cut)
+		time.AfterFunc(45*time.Second, func() { runNode(t, bCfg) })
+		if _, err := a.IntroduceWithin(t.Context(), time.Hour, bCfg.Key.ID(), nil); err != nil {
+			t.Errorf("the peer came: %v", err)
+		}
+	})
+}
+
 // gatekeeper is a dialer whose connections can be cut.
 type gatekeeper struct {
 	dial func(context.Context) (net.Conn, error)

@@ -34,6 +34,11 @@ func FuzzMember(f *testing.F) {
 	f.Add(seed(frame(0, ask(1, "b")), frame(1, ask(1, "a")), []byte{leave, rejoin}, frame(0, ask(1, "b"))))
 	f.Add(seed(frame(2, &proto.Register{Instance: testInstance(2), PlanVersion: 1, AnswersFor: []proto.ID{testID("a")}}),
 		frame(0, ask(1, "c")), []byte{leave, rejoin}, frame(2, ask(9, "a")), []byte{accept | 2, pass | 15}))
+	wait := func(n uint32, peer string, seconds uint16) proto.Message {
+		return &proto.Introduce{Request: n, Peer: testID(peer), Wait: seconds}
+	}
+	f.Add(seed([]byte{leave | 1}, frame(0, wait(1, "b", 30)), frame(0, wait(2, "b", 1)), []byte{pass | 15, 0xff, rejoin | 1, leave | 1, 0xff, rejoin | 1, accept | 1}))
+	f.Add(seed(frame(2, wait(1, "b", 60)), frame(0, wait(2, "c", 60)), []byte{leave, 0xff, rejoin, accept}))
 	f.Add(seed(frame(0, &proto.Ping{N: 1}), frame(0, &proto.Pong{N: 1}), []byte{0, 0x99, 0}))
 
 	f.Fuzz(func(t *testing.T, data []byte) {

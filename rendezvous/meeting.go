@@ -13,6 +13,7 @@ import (
 //
 //	            no responder answers            offer sent
 //	request ──▶ waiting ◀─────────────────────▶ offered
+//	               │ each request at its own time: declined
 //	               │ the responder asks as well    │ consent, or the same
 //	               ▼                               ▼
 //	            agreed: both want it; the first round trip is outstanding
@@ -23,6 +24,7 @@ type meeting struct {
 	state     state
 	initiator side      // its party never changes, its member may be lost and return
 	responder side      // its ID never changes; nothing else is set while waiting
+	expected  time.Time // while waiting: until when the responder is expected back
 	answerBy  time.Time // consent is due; zero before the first offer
 	timer     *timer    // leads to timeoutLocked
 
@@ -43,9 +45,20 @@ const (
 // side is one side of a meeting.
 type side struct {
 	party
-	member     *member  // nil while it is not registered
-	requests   []uint32 // its own, which the introduction answers
+	member     *member   // nil while it is not registered
+	requests   []request // its own, which the introduction answers
 	candidates []proto.Candidate
+}
+
+// request is a request for an introduction that was not answered yet.
+type request struct {
+	number uint32
+	until  time.Time // it waits for a responder; not after now if it does not wait
+}
+
+// newRequest returns the request that a client's message makes.
+func newRequest(q *proto.Introduce, now time.Time) request {
+	return request{q.Request, now.Add(min(time.Duration(q.Wait)*time.Second, proto.MaxWait))}
 }
 
 // introduce acts on a member's request.
@@ -59,26 +72,29 @@ func (r *registry) introduce(m *member, q *proto.Introduce, now time.Time) {
 	case !r.rates.allow(m.id, now) || !r.sourceRates.allow(m.source, now):
 		m.out.send(&proto.Declined{Request: q.Request, Code: proto.CodeBusy})
 	default:
-		r.requestLocked(m, q, now)
+		r.requestLocked(m, q.Peer, newRequest(q, now), q.Candidates, now)
 	}
 }
 
 // requestLocked finds the meeting that a request belongs to, or starts one.
-func (r *registry) requestLocked(m *member, q *proto.Introduce, now time.Time) {
-	switch in := r.meetingLocked(m, q.Peer); {
+func (r *registry) requestLocked(m *member, peer proto.ID, q request, candidates []proto.Candidate, now time.Time) {
+	switch in := r.meetingLocked(m, peer); {
 	case in == nil:
-		r.proposeLocked(m, q, now)
+		r.proposeLocked(m, peer, q, candidates, now)
 	case in.state == issued:
 		if !in.crossedBy(m) {
-			r.proposeLocked(m, q, now)
+			r.proposeLocked(m, peer, q, candidates, now)
 			return
 		}
-		in.responder.requests = []uint32{q.Request}
+		in.responder.requests = []request{q}
 		in.tell(&in.responder)
 	case in.initiator.party == m.party:
-		r.joinLocked(in, m, q)
+		r.joinLocked(in, m, q, candidates)
+		if in.state == waiting {
+			r.waitLocked(in, now)
+		}
 	default:
-		r.consentLocked(in, m, q, now)
+		r.consentLocked(in, m, q, candidates, now)
 	}
 }
 
@@ -103,31 +119,31 @@ func (in *meeting) crossedBy(m *member) bool {
 }
 
 // proposeLocked starts a meeting.
-func (r *registry) proposeLocked(m *member, q *proto.Introduce, now time.Time) {
+func (r *registry) proposeLocked(m *member, peer proto.ID, q request, candidates []proto.Candidate, now time.Time) {
 	if len(m.asked) >= maxAsked {
-		m.out.send(&proto.Declined{Request: q.Request, Code: proto.CodeBusy})
+		m.out.send(&proto.Declined{Request: q.number, Code: proto.CodeBusy})
 		return
 	}
 	in := &meeting{
 		token:     proto.NewToken(),
 		initiator: side{party: m.party},
-		responder: side{party: party{id: q.Peer}},
+		responder: side{party: party{id: peer}},
 	}
-	r.between[pair{m.party, q.Peer}] = in
-	r.joinLocked(in, m, q)
+	r.between[pair{m.party, peer}] = in
+	r.joinLocked(in, m, q, candidates)
 	r.seekLocked(in, now)
 }
 
 // joinLocked adds a request of the initiator. It may come from a new
 // connection of that instance, whose requests on the old one are void.
-func (r *registry) joinLocked(in *meeting, m *member, q *proto.Introduce) {
+func (r *registry) joinLocked(in *meeting, m *member, q request, candidates []proto.Candidate) {
 	if len(in.initiator.requests) >= maxAsked {
-		m.out.send(&proto.Declined{Request: q.Request, Code: proto.CodeBusy})
+		m.out.send(&proto.Declined{Request: q.number, Code: proto.CodeBusy})
 		return
 	}
 	in.initiator.member = m
-	in.initiator.requests = append(in.initiator.requests, q.Request)
-	in.initiator.candidates = ownCandidates(q.Candidates)
+	in.initiator.requests = append(in.initiator.requests, q)
+	in.initiator.candidates = ownCandidates(candidates)
 	if m.asked == nil {
 		m.asked = make(map[*meeting]struct{})
 	}
@@ -135,21 +151,21 @@ func (r *registry) joinLocked(in *meeting, m *member, q *proto.Introduce) {
 }
 
 // consentLocked takes a request of the other side as its consent.
-func (r *registry) consentLocked(in *meeting, m *member, q *proto.Introduce, now time.Time) {
+func (r *registry) consentLocked(in *meeting, m *member, q request, candidates []proto.Candidate, now time.Time) {
 	if in.initiator.member == nil {
 		r.removeLocked(in)
-		r.proposeLocked(m, q, now)
+		r.proposeLocked(m, in.initiator.id, q, candidates, now)
 		return
 	}
 	if len(in.responder.requests) >= maxAsked || in.state == waiting && len(m.offers) >= maxOffers {
-		m.out.send(&proto.Declined{Request: q.Request, Code: proto.CodeBusy})
+		m.out.send(&proto.Declined{Request: q.number, Code: proto.CodeBusy})
 		return
 	}
 	if in.state == waiting {
 		r.assignLocked(in, m)
 	}
-	in.responder.requests = append(in.responder.requests, q.Request)
-	r.acceptLocked(in, q.Candidates, now)
+	in.responder.requests = append(in.responder.requests, q)
+	r.acceptLocked(in, candidates, now)
 }
 
 // seekLocked offers the meeting to the responder; if it is not there, it waits
@@ -159,30 +175,51 @@ func (r *registry) seekLocked(in *meeting, now time.Time) {
 		r.offerLocked(in, m, now)
 		return
 	}
-	until := r.patienceLocked(in.responder.id, in.initiator.id)
-	if !in.answerBy.IsZero() && until.After(in.answerBy) {
-		until = in.answerBy
-	}
-	if !until.After(now) {
-		r.declineLocked(in, proto.CodeOffline)
-		return
+	in.expected = r.patienceLocked(in.responder.id, in.initiator.id)
+	if !in.answerBy.IsZero() && in.expected.After(in.answerBy) {
+		in.expected = in.answerBy
 	}
 	in.state = waiting
 	if r.waiting[in.responder.id] == nil {
 		r.waiting[in.responder.id] = make(map[*meeting]struct{})
 	}
 	r.waiting[in.responder.id][in] = struct{}{}
-	r.setTimerLocked(in, until)
+	r.waitLocked(in, now)
+}
+
+// waitLocked declines the requests that wait no longer, and sets the timer for
+// the next.
+func (r *registry) waitLocked(in *meeting, now time.Time) {
+	var next time.Time
+	in.initiator.requests = slices.DeleteFunc(in.initiator.requests, func(q request) bool {
+		until := q.until
+		if in.expected.After(until) {
+			until = in.expected
+		}
+		if !until.After(now) {
+			in.initiator.member.out.send(&proto.Declined{Request: q.number, Code: proto.CodeOffline})
+			return true
+		}
+		if next.IsZero() || until.Before(next) {
+			next = until
+		}
+		return false
+	})
+	if next.IsZero() {
+		r.removeLocked(in)
+		return
+	}
+	r.setTimerLocked(in, next)
 }
 
 // offerLocked asks m for its consent. However often the meeting is offered,
-// the first offer starts the only clock.
+// the first offer starts the only clock, unless a request has outwaited it.
 func (r *registry) offerLocked(in *meeting, m *member, now time.Time) {
 	if len(m.offers) >= maxOffers {
 		r.declineLocked(in, proto.CodeBusy)
 		return
 	}
-	if in.answerBy.IsZero() {
+	if !in.answerBy.After(now) {
 		in.answerBy = now.Add(answerTimeout)
 	}
 	r.assignLocked(in, m)
@@ -305,10 +342,10 @@ func (s *side) statement() proto.Party {
 func (in *meeting) tell(s *side) {
 	requests := s.requests
 	if len(requests) == 0 {
-		requests = []uint32{0}
+		requests = []request{{}}
 	}
-	for _, n := range requests {
-		s.member.out.send(&proto.Introduction{Request: n, Secret: in.secret, Transcript: in.transcript})
+	for _, q := range requests {
+		s.member.out.send(&proto.Introduction{Request: q.number, Secret: in.secret, Transcript: in.transcript})
 	}
 }
 
@@ -318,8 +355,8 @@ func (r *registry) declineLocked(in *meeting, code proto.Code) {
 		if s.member == nil {
 			continue
 		}
-		for _, n := range s.requests {
-			s.member.out.send(&proto.Declined{Request: n, Code: code})
+		for _, q := range s.requests {
+			s.member.out.send(&proto.Declined{Request: q.number, Code: code})
 		}
 	}
 	r.removeLocked(in)
@@ -351,8 +388,8 @@ func (r *registry) initiatorLostLocked(in *meeting, now time.Time) {
 	}
 	responder := in.responder
 	r.removeLocked(in)
-	for _, n := range responder.requests { // it has asked itself: now it leads
-		r.requestLocked(responder.member, &proto.Introduce{Request: n, Peer: in.initiator.id, Candidates: responder.candidates}, now)
+	for _, q := range responder.requests { // it has asked itself: now it leads
+		r.requestLocked(responder.member, in.initiator.id, q, responder.candidates, now)
 	}
 }
 
@@ -369,7 +406,7 @@ func (r *registry) adoptLocked(m *member, now time.Time) {
 func (r *registry) timeoutLocked(in *meeting, now time.Time) {
 	switch in.state {
 	case waiting:
-		r.declineLocked(in, proto.CodeOffline)
+		r.waitLocked(in, now)
 	case offered:
 		r.declineLocked(in, proto.CodeTimeout)
 	case agreed:
