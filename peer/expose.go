@@ -3,16 +3,14 @@ package peer
 import (
 	"context"
 	"errors"
-	"net"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/peerd/peerd/peer/tunnel"
 	"github.com/peerd/peerd/proto"
 )
 
-// targetDialLimit bounds the connection to an exposed target.
+// targetDialLimit bounds the connection to a target.
 const targetDialLimit = 10 * time.Second
 
 // answer gives a peer's stream what it wants. What this node has not asked for
@@ -30,45 +28,54 @@ func (s *Session) answer(in *Stream) {
 
 // open opens a target for a peer.
 func (s *Session) open(in *Stream) {
-	n, id := s.node, s.peer
-	grants := n.grants(id)
-	opens := func(g Grant) bool { return g.opens(in.Target()) }
-	service, addr := n.service(in.Target()), n.cfg.Expose[in.Target()]
-	switch {
-	case len(grants) == 0:
-		n.cfg.Logger.Info("refused a peer that is not allowed", "peer", id, "target", in.Target())
-		in.Refuse(proto.CodeNotAuthorised, "")
-	case !slices.ContainsFunc(grants, opens), service == nil && addr == "":
-		n.cfg.Logger.Info("refused a target", "peer", id, "target", in.Target())
-		in.Refuse(proto.CodeNotExposed, "")
-	case service != nil:
-		service.deliver(s, in)
-	default:
-		s.expose(in, addr)
+	grants := s.node.grants(s.peer)
+	if len(grants) == 0 {
+		s.refuse(in, proto.CodeNotAuthorised, ErrNotAuthorised)
+		return
+	}
+	if l := s.node.service(in.Target()); l == nil {
+		s.expose(in, grants)
+	} else if slices.ContainsFunc(grants, func(g Grant) bool { return g.serves(in.Target()) }) {
+		l.deliver(s, in)
+	} else {
+		s.refuse(in, proto.CodeNotExposed, tunnel.ErrNotPermitted)
 	}
 }
 
-// expose joins a stream to the address of its target.
-func (s *Session) expose(in *Stream, addr string) {
-	n, id := s.node, s.peer
-	target, err := n.dialTarget(addr)
-	if err != nil {
-		n.cfg.Logger.Warn("exposed target not reached", "peer", id, "target", in.Target(), "err", err)
-		in.Refuse(proto.CodeDialFailed, cause(err).Error())
+// expose joins a stream to its target, if one of the grants has that.
+func (s *Session) expose(in *Stream, grants []Grant) {
+	target, err := s.node.dialTarget(in.Target(), grants)
+	switch {
+	case errors.Is(err, tunnel.ErrNotPermitted):
+		s.refuse(in, proto.CodeNotExposed, err)
+		return
+	case err != nil:
+		s.refuse(in, proto.CodeDialFailed, cause(err))
 		return
 	}
-	defer target.Close()
 	if err := in.Confirm(); err != nil {
 		in.Abort()
+		target.Abort()
 		return
 	}
-	err = s.join(in, tunnel.NewSocket(target))
-	n.cfg.Logger.Debug("stream ended", "peer", id, "target", in.Target(), "err", err)
+	err = s.join(in, target)
+	s.node.cfg.Logger.Debug("stream ended", "peer", s.peer, "target", in.Target(), "err", err)
+}
+
+// refuse tells a peer why it does not get what it asks for. Only a reason that is
+// not policy is put in words.
+func (s *Session) refuse(in *Stream, code proto.Code, reason error) {
+	var text string
+	if code != proto.CodeNotAuthorised && code != proto.CodeNotExposed {
+		text = reason.Error()
+	}
+	s.node.cfg.Logger.Info("refused a peer", "peer", s.peer, "target", in.Target(), "code", code, "reason", reason)
+	in.Refuse(code, text)
 }
 
 // join joins the two until both have ended, or the session has: a target that
 // has ended its half of a stream may never say anything again.
-func (s *Session) join(in *Stream, target tunnel.Socket) error {
+func (s *Session) join(in *Stream, target tunnel.End) error {
 	joined := make(chan struct{})
 	defer close(joined)
 	s.node.tasks.Go(func() {
@@ -81,22 +88,16 @@ func (s *Session) join(in *Stream, target tunnel.Socket) error {
 	return tunnel.Join(in, target)
 }
 
-const unixPrefix = "unix:"
-
-// cutUnix returns the path of a unix socket's address.
-func cutUnix(addr string) (path string, is bool) { return strings.CutPrefix(addr, unixPrefix) }
-
-func (n *Node) dialTarget(addr string) (net.Conn, error) {
+// dialTarget connects to a target, which one of the grants must permit.
+func (n *Node) dialTarget(target string, grants []Grant) (tunnel.End, error) {
 	ctx, cancel := context.WithTimeout(n.ctx, targetDialLimit)
 	defer cancel()
-	var d net.Dialer
-	network := "tcp"
-	if path, is := cutUnix(addr); is {
-		network, addr = "unix", path
+	for _, g := range grants {
+		exit := tunnel.Exit{Names: n.cfg.Expose, Permit: g.Open}
+		end, err := exit.Dial(ctx, target)
+		if !errors.Is(err, tunnel.ErrNotPermitted) {
+			return end, err
+		}
 	}
-	conn, err := d.DialContext(ctx, network, addr)
-	if errors.Is(err, context.DeadlineExceeded) {
-		return nil, errors.New("no answer")
-	}
-	return conn, err
+	return nil, tunnel.ErrNotPermitted
 }

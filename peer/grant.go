@@ -3,6 +3,7 @@ package peer
 import (
 	"slices"
 
+	"github.com/peerd/peerd/peer/tunnel"
 	"github.com/peerd/peerd/proto"
 )
 
@@ -12,10 +13,13 @@ import (
 type Grant struct {
 	// Open are the targets that the peer may open: nil means every name in
 	// Config.Expose and every service of Node.Listen; otherwise exactly those
-	// that one of the patterns permits, so an empty list permits none.
+	// that one of the entries of permit-open permits, so an empty list permits
+	// none. See tunnel.CheckOpen for what an entry is, and to check it: one that
+	// is wrong permits nothing.
 	Open []string
 	// Listen are the addresses at which the peer may have this node listen for
-	// it; nil permits none.
+	// it, as entries of permit-listen, for which see tunnel.CheckListen; nil
+	// permits none.
 	Listen []string
 }
 
@@ -38,5 +42,7 @@ func (n *Node) grants(id proto.ID) (list []Grant) {
 // is authorised, or because this node has called it, which grants no targets.
 func (n *Node) mayConnect(id proto.ID) bool { return n.wants(id) || len(n.grants(id)) > 0 }
 
-// opens reports whether the grant holds for a name that this node offers.
-func (g Grant) opens(name string) bool { return g.Open == nil || slices.Contains(g.Open, name) }
+// serves reports whether the grant holds for a service of this node's.
+func (g Grant) serves(name string) bool {
+	return g.Open == nil || tunnel.Permitted(g.Open, name)
+}

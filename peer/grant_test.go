@@ -154,6 +154,28 @@ func TestDenyDuringSession(t *testing.T) {
 	}
 }
 
+// Entries of permit-open reach beyond what is exposed, and no further.
+func TestGrantOfAddresses(t *testing.T) {
+	var r rules
+	key := identity.Generate()
+	addr, hidden := startEcho(t), startEcho(t)
+	_, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.set(key.ID(), Grant{Open: []string{port}})
+	url := startServer(t)
+	b := startNode(t, Config{Server: url, Answer: true, Authorize: r.authorize, Expose: map[string]string{"hidden": hidden}})
+	a := startNode(t, Config{Server: url, Key: key})
+	for target, want := range map[string]proto.Code{
+		port: proto.CodeOK, addr: proto.CodeOK, hidden: proto.CodeNotExposed, "hidden": proto.CodeNotExposed, "unix:/x": proto.CodeNotExposed,
+	} {
+		if got := outcome(t, a, b.ID(), target); got != want {
+			t.Errorf("target %s: %v, want %v", target, got, want)
+		}
+	}
+}
+
 func TestAllowAndAuthorizeAddUp(t *testing.T) {
 	var r rules
 	key := identity.Generate()

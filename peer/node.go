@@ -231,8 +231,12 @@ func (d dialling) Wait(ctx context.Context) (net.Conn, error) {
 	return nil, cause(err)
 }
 
-// cause strips the addresses, which the events name already.
+// cause strips the addresses, which the caller names, and the resolver's.
 func cause(err error) error {
+	var lookup *net.DNSError
+	if errors.As(err, &lookup) {
+		return errors.New(lookup.Err)
+	}
 	var op *net.OpError
 	if errors.As(err, &op) {
 		return op.Err

@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/netip"
 	"slices"
+	"strings"
 
 	"github.com/peerd/peerd/peer/tunnel"
 	"github.com/peerd/peerd/proto"
@@ -70,9 +70,11 @@ func endOf(in *Stream) error {
 // remoteAddr is an address of a peer's host.
 type remoteAddr string
 
+const unixPrefix = "unix:"
+
 // Network says what kind of address it is.
 func (a remoteAddr) Network() string {
-	if _, is := cutUnix(string(a)); is {
+	if strings.HasPrefix(string(a), unixPrefix) {
 		return "unix"
 	}
 	return "tcp"
@@ -100,8 +102,7 @@ func (s *Session) listenFor(in *Stream, want *proto.Listen) {
 	log := s.node.cfg.Logger.With("peer", s.peer, "listen", want.Bind)
 	l, code, err := s.bind(want.Bind)
 	if err != nil {
-		log.Info("refused to listen for a peer", "err", err)
-		in.Refuse(code, err.Error())
+		s.refuse(in, code, err)
 		return
 	}
 	defer s.releaseRemote()
@@ -140,41 +141,21 @@ func (s *Session) bind(address string) (net.Listener, proto.Code, error) {
 		return l, proto.CodeOK, nil
 	}
 	s.releaseRemote()
-	if errors.Is(err, errNotPermitted) {
+	if errors.Is(err, tunnel.ErrNotPermitted) {
 		return nil, proto.CodeNotAuthorised, err
 	}
-	return nil, proto.CodeDialFailed, cause(err)
+	return nil, proto.CodeDialFailed, err
 }
-
-var errNotPermitted = errors.New("not permitted")
 
 // listenPermitted listens if one of the peer's grants has the address.
 func (s *Session) listenPermitted(address string) (net.Listener, error) {
-	permits := func(g Grant) bool {
-		return slices.Contains(g.Listen, address) || slices.Contains(g.Listen, "*") && isLoopback(address)
+	for _, g := range s.node.grants(s.peer) {
+		l, err := tunnel.Listen(s.node.ctx, address, g.Listen)
+		if !errors.Is(err, tunnel.ErrNotPermitted) {
+			return l, err
+		}
 	}
-	if !slices.ContainsFunc(s.node.grants(s.peer), permits) {
-		return nil, errNotPermitted
-	}
-	network, addr := "tcp", address
-	if path, is := cutUnix(address); is {
-		network, addr = "unix", path
-	} else if _, _, err := net.SplitHostPort(address); err != nil {
-		addr = net.JoinHostPort("127.0.0.1", address)
-	}
-	var c net.ListenConfig
-	return c.Listen(s.node.ctx, network, addr)
-}
-
-// isLoopback reports whether an address to listen at is one of the loopback.
-func isLoopback(address string) bool {
-	host, _, err := net.SplitHostPort(address)
-	if err != nil {
-		_, is := cutUnix(address)
-		return !is
-	}
-	ip, err := netip.ParseAddr(host)
-	return err == nil && ip.IsLoopback()
+	return nil, tunnel.ErrNotPermitted
 }
 
 // boundAt returns a listener's address in the form of Listen.Bind.
