@@ -257,6 +257,6 @@ func (c *conductor) stop() error {
 	return err
 }
 
-// agentEnv marks the environment of an agent, so that a test binary knows that
-// it is one.
+// agentEnv marks the environment of an agent or an application, so that a test
+// binary knows that it is to be the program.
 const agentEnv = "PEERD_NATLAB_AGENT"

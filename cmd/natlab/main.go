@@ -102,7 +102,7 @@ func (p *program) rootCommand() *cobra.Command {
 		cmd.RunE = p.begin(inLab(cmd.RunE))
 		root.AddCommand(cmd)
 	}
-	for _, cmd := range []*cobra.Command{newProfilesCommand(), newAgentCommand()} {
+	for _, cmd := range []*cobra.Command{newProfilesCommand(), newAgentCommand(), newAppCommand()} {
 		cmd.RunE = p.begin(cmd.RunE)
 		root.AddCommand(cmd)
 	}
@@ -137,6 +137,18 @@ func newAgentCommand() *cobra.Command {
 		Hidden: true,
 		Args:   cobra.NoArgs,
 		RunE:   func(*cobra.Command, []string) error { return runAgent(os.Stdin, os.Stdout) },
+	}
+}
+
+func newAppCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:    appArg + " dial|listen ADDR",
+		Short:  "Be an application on a host of the lab: JSON lines on standard input and output",
+		Hidden: true,
+		Args:   cobra.ExactArgs(2),
+		RunE: func(_ *cobra.Command, args []string) error {
+			return runApp(args[0], args[1], os.Stdin, os.Stdout)
+		},
 	}
 }
 

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"os"
 	"testing"
 
@@ -10,11 +9,7 @@ import (
 
 func TestMain(m *testing.M) {
 	if os.Getenv(agentEnv) != "" {
-		if err := runAgent(os.Stdin, os.Stdout); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		os.Exit(0)
+		os.Exit(execute(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 	}
 	natlab.Main(m)
 }
