@@ -2,10 +2,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
-	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -17,41 +17,103 @@ import (
 
 // connectOptions are the flags of connect.
 type connectOptions struct {
-	local     []string
-	localPort uint16
-	timeout   time.Duration
+	local, remote, dynamic []string
+	stdio                  string
+	localPort              uint16
+	timeout                time.Duration
 }
 
 func (p *program) connectCommand() *cobra.Command {
 	var o connectOptions
 	cmd := &cobra.Command{
 		Use:   "connect PEER",
-		Short: "Forward ports to a peer",
+		Short: "Forward ports to and from a peer",
 		Long: `Connect to a peer and stay connected, with ssh's options for what to forward.
+Each may be given several times.
 
-TARGET is what the peer exposes: a port number, that is a port of its loopback,
-or HOST:PORT, a name, unix:/path or just /path. Where the place to listen is a
-port alone, it is one of the loopback; with *: before it, or only the colon, it
-is one of all interfaces. In its place a path makes a unix socket, for this user
-only.
+  -L [BIND:]PORT:TARGET   a port here leads to a target of the peer
+  -R [BIND:]PORT:TARGET   a port of the peer leads to a target here, if the peer
+                          permits that (permit-listen)
+  -D [BIND:]PORT          a SOCKS5 proxy here; the peer looks names up and must
+                          permit the addresses (permit-open)
+  -W TARGET               standard input and output lead to a target of the
+                          peer, as with nc; when they end, so does the command
 
-Standard error gets a line for each forward once it works, and a line whenever
-the path to the peer changes:
+TARGET is a port number, which is one of the loopback there, HOST:PORT, a name
+that the peer has given to a target, unix:/path or just /path.
+
+BIND is the address to listen at. Without it that is the loopback alone; if it
+is * or empty, all interfaces. PORT 0 is any free port. A path in their place is
+that of a unix socket, for this user only; it must not exist, and is removed at
+the end. \ before a colon makes that part of the path.
+
+Standard error gets a line for each forward as soon as it works, and one each
+time when the path to the peer is another one; -q silences both:
 
   path direct 198.51.100.9:40122 31ms
   forward 127.0.0.1:2222 -> pek5… 22
+  forward pek5… 127.0.0.1:8080 -> 3000
+  forward 127.0.0.1:1080 -> pek5… socks5
 
-The command ends with SIGINT or SIGTERM.`,
+A forward that cannot be set up at the start is an error. When the connection is
+lost later, the command connects again, and connections that come in meanwhile
+wait. While it runs it answers that peer, which may thus just as well connect to
+this one; what the peer may then open is what it is authorised for here.
+
+A connection that is cut off, or that the peer refuses, is reset; only through a
+unix socket, which knows no reset, that looks like its end. The command ends
+with SIGINT (exit code 130) or SIGTERM (143).`,
 		Example: `  peerd connect pek5… -L 2222:22 -L 8080:web
-  peerd connect pek5… -L 0:db.lan:5432 -L /tmp/docker.sock:/run/docker.sock`,
+  peerd connect pek5… -L 0:db.lan:5432 -L /tmp/docker.sock:/run/docker.sock
+  peerd connect pek5… -R 8080:3000 -D 1080`,
 		Args: cobra.ExactArgs(1),
 		RunE: p.begin(func(cmd *cobra.Command, args []string) error { return p.connect(cmd, o, args[0]) }),
 	}
 	f := cmd.Flags()
-	f.StringArrayVarP(&o.local, "local-forward", "L", nil, "`[BIND:]PORT:TARGET`: forward a port, 0 for any free one, to a target of the peer; may be repeated")
+	f.StringArrayVarP(&o.local, "local-forward", "L", nil, "forward a port, `[BIND:]PORT:TARGET`, to a target of the peer")
+	f.StringArrayVarP(&o.remote, "remote-forward", "R", nil, "forward a port of the peer, `[BIND:]PORT:TARGET`, to a target here")
+	f.StringArrayVarP(&o.dynamic, "dynamic-forward", "D", nil, "be a SOCKS5 proxy at `[BIND:]PORT` that leads to the peer")
+	f.StringVarP(&o.stdio, "stdio-forward", "W", "", "join standard input and output to a `TARGET` of the peer")
 	f.Uint16Var(&o.localPort, "local-port", 0, "local TCP `PORT` for the peer and the server (default a free one)")
-	f.DurationVar(&o.timeout, "timeout", 30*time.Second, "give up if the connection is not there within `LIMIT`")
+	f.DurationVar(&o.timeout, "timeout", 30*time.Second, "wait up to `LIMIT` for a peer that is offline, and for the connection; later, too, connections that come in wait this long for it")
 	return cmd
+}
+
+// forwards are what connect forwards.
+type forwards struct {
+	local, remote, dynamic []tunnel.Forward
+	stdio                  string // TARGET, or ""
+}
+
+// parse parses the options' forwards.
+func (o connectOptions) parse() (f forwards, err error) {
+	for _, option := range []struct {
+		letter string
+		values []string
+		parse  func(string) (tunnel.Forward, error)
+		to     *[]tunnel.Forward
+	}{
+		{"-L", o.local, tunnel.ParseLocal, &f.local},
+		{"-R", o.remote, tunnel.ParseRemote, &f.remote},
+		{"-D", o.dynamic, tunnel.ParseDynamic, &f.dynamic},
+	} {
+		for _, value := range option.values {
+			fwd, err := option.parse(value)
+			if err != nil {
+				return f, fmt.Errorf("%s %s: %w", option.letter, value, err)
+			}
+			*option.to = append(*option.to, fwd)
+		}
+	}
+	if o.stdio != "" {
+		if f.stdio, err = tunnel.ParseTarget(o.stdio); err != nil {
+			return f, fmt.Errorf("-W %s: %w", o.stdio, err)
+		}
+	}
+	if o.timeout <= 0 {
+		return f, errors.New("--timeout is a time above zero")
+	}
+	return f, nil
 }
 
 func (p *program) connect(cmd *cobra.Command, o connectOptions, peerText string) error {
@@ -59,16 +121,9 @@ func (p *program) connect(cmd *cobra.Command, o connectOptions, peerText string)
 	if err != nil {
 		return err
 	}
-	var forwards []tunnel.Forward
-	for _, text := range o.local {
-		fwd, err := tunnel.ParseLocal(text)
-		if err != nil {
-			return &usageError{cmd, fmt.Sprintf("-L %s: %v", text, err)}
-		}
-		forwards = append(forwards, fwd)
-	}
-	if o.timeout <= 0 {
-		return &usageError{cmd, "--timeout is a time above zero"}
+	f, err := o.parse()
+	if err != nil {
+		return &usageError{cmd, err.Error()}
 	}
 	log := p.logger(slog.LevelInfo)
 	cfg, err := p.nodeConfig(cmd, log)
@@ -76,72 +131,52 @@ func (p *program) connect(cmd *cobra.Command, o connectOptions, peerText string)
 		return err
 	}
 	g := p.progressTo(id, log, true)
+	g.announced = true
 	cfg.LocalPort, cfg.Events = o.localPort, g.event
-	return p.connectThrough(cmd.Context(), cfg, g, o.timeout, id, peerText, forwards)
+	c := &connection{program: p, name: peerText, log: log}
+	return c.run(cmd.Context(), cfg, g, o.timeout, id, f)
 }
 
-// connectThrough connects and serves the forwards.
-func (p *program) connectThrough(ctx context.Context, cfg peer.Config, g *progress, timeout time.Duration, id proto.ID, name string, forwards []tunnel.Forward) error {
-	listeners, err := listenForwards(ctx, forwards)
-	defer closeForwards(listeners)
-	if err != nil {
-		return err
-	}
-	connecting, cancel := g.limit(ctx, timeout)
-	defer cancel()
+// startLink starts a node and connects it to the peer.
+func startLink(ctx, connecting context.Context, cfg peer.Config, g *progress, id proto.ID, patient time.Duration) (*link, *peer.Session, error) {
 	node, err := startNode(connecting, cfg, g)
-	if node != nil {
-		defer node.Close()
-	}
+	l := newLink(node, id, patient, cfg.Logger)
 	if err != nil {
-		return err
+		return l, nil, err
 	}
-	session, err := node.Connect(connecting, id)
-	if err != nil {
-		return interrupted(connecting, err)
+	s, err := l.connect(connecting)
+	// That the time is up says less than why it was needed.
+	if err != nil && (ctx.Err() != nil || !errors.Is(err, peer.ErrOffline)) {
+		err = interrupted(connecting, err)
 	}
-	path := session.Path()
-	fmt.Fprintf(p.screen, "path %s %s %dms\n", path.Kind, path.Remote, path.RTT.Milliseconds())
-	var entries sync.WaitGroup
-	defer entries.Wait()
-	for i, fwd := range forwards {
-		fmt.Fprintf(p.screen, "forward %s -> %s %s\n", listeners[i].Addr(), name, fwd.Target)
-		entries.Go(func() { p.serveLocal(ctx, node, id, cfg.Logger, listeners[i], fwd.Target) })
-	}
-	<-ctx.Done()
-	return context.Cause(ctx)
+	return l, s, err
 }
 
-func (p *program) serveLocal(ctx context.Context, node *peer.Node, id proto.ID, log *slog.Logger, l net.Listener, target string) {
-	e := tunnel.Entry{Log: log, Handle: func(ctx context.Context, conn net.Conn) {
-		app := tunnel.NewSocket(conn)
-		s, err := node.Dial(ctx, id, target)
-		if err != nil {
-			app.Abort()
-			log.Warn("connection not forwarded", "target", target, "err", err)
-			return
+// entry is a listener of a local or a dynamic forward.
+type entry struct {
+	net.Listener
+	forward tunnel.Forward
+}
+
+// openEntries listens for the local and the dynamic forwards.
+func openEntries(ctx context.Context, f forwards) (entries []entry, err error) {
+	for _, list := range [][]tunnel.Forward{f.local, f.dynamic} {
+		for _, fwd := range list {
+			l, err := fwd.Listen.Listen(ctx)
+			switch {
+			case err != nil && fwd.Listen.Path != "":
+				return entries, err // says what to do
+			case err != nil:
+				return entries, fmt.Errorf("%w; choose another port, or 0 for any free one", err)
+			}
+			entries = append(entries, entry{l, fwd})
 		}
-		stop := context.AfterFunc(ctx, func() { app.Abort(); s.Abort() })
-		defer stop()
-		log.Debug("connection ended", "target", target, "err", tunnel.Join(app, s))
-	}}
-	e.Serve(ctx, l)
-}
-
-// listenForwards opens the listeners of forwards.
-func listenForwards(ctx context.Context, forwards []tunnel.Forward) (listeners []net.Listener, err error) {
-	for _, fwd := range forwards {
-		l, err := fwd.Listen.Listen(ctx)
-		if err != nil {
-			return listeners, err
-		}
-		listeners = append(listeners, l)
 	}
-	return listeners, nil
+	return entries, nil
 }
 
-func closeForwards(listeners []net.Listener) {
-	for _, l := range listeners {
-		l.Close()
+func closeEntries(entries []entry) {
+	for _, e := range entries {
+		e.Close()
 	}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -120,6 +121,7 @@ func (s subject) judge(err error) (code int, text string) {
 		timeout  *timeoutError
 		mismatch *identity.MismatchError
 		refused  *peer.RefusedError
+		remote   *remoteError
 		dial     *peer.DialError
 	)
 	switch {
@@ -136,7 +138,11 @@ func (s subject) judge(err error) (code int, text string) {
 	case errors.As(err, &mismatch):
 		return exitMismatch, s.mismatch(err, mismatch)
 	case errors.Is(err, peer.ErrNotAuthorised):
-		return exitNotAuthorised, fmt.Sprintf("peer %s does not allow this one; add \"--allow %s\" to \"peerd run\" there", s.peer, s.self)
+		return exitNotAuthorised, s.stranger()
+	case errors.As(err, &remote):
+		return s.notListening(remote)
+	case errors.As(err, &refused) && refused.Code == proto.CodeNotAuthorised:
+		return exitNotAuthorised, s.stranger()
 	case errors.As(err, &refused):
 		return exitRefused, s.refused(refused)
 	case errors.Is(err, peer.ErrOffline):
@@ -165,6 +171,19 @@ func (s subject) mismatch(err error, m *identity.MismatchError) string {
 		return fmt.Sprintf("rendezvous server %s is not the one that --server names: it proved the key %s, not %s; check the URL with who runs the server", s.server, m.Got, m.Want)
 	}
 	return fmt.Sprintf("peer %s: %v; nothing was sent, somebody may be in between", s.peer, m)
+}
+
+// stranger says that the peer has not authorised this one.
+func (s subject) stranger() string {
+	return fmt.Sprintf("peer %s does not allow this one; add \"--allow %s\" to \"peerd run\" there", s.peer, s.self)
+}
+
+// notListening says why the peer does not listen for this one.
+func (s subject) notListening(r *remoteError) (code int, text string) {
+	if r.refusal.Code == proto.CodeNotAuthorised {
+		return exitNotAuthorised, fmt.Sprintf("peer %s does not permit this one to listen at %s; add it to permit-listen in the line of %s in authorized_peers there", s.peer, r.bind, s.self)
+	}
+	return exitRefused, fmt.Sprintf("peer %s cannot listen at %s: %s; choose another place with -R", s.peer, r.bind, cmp.Or(r.refusal.Text, r.refusal.Code.String()))
 }
 
 func (s subject) refused(r *peer.RefusedError) string {

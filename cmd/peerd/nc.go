@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/peerd/peerd/peer"
+	"github.com/peerd/peerd/peer/tunnel"
 	"github.com/peerd/peerd/proto"
 )
 
@@ -23,8 +24,9 @@ func (p *program) ncCommand() *cobra.Command {
 		Use:   "nc PEER TARGET",
 		Short: "Join standard input and output to a target of a peer",
 		Long: `Join standard input and output to a target of a peer, for pipes and for ssh's
-ProxyCommand. PEER is a peer ID, TARGET what that peer exposes: a port number
-or a name.
+ProxyCommand. PEER is a peer ID. TARGET is a port number, which is one of the
+peer's loopback, HOST:PORT, a name that the peer has given to a target,
+unix:/path or just /path.
 
 The end of standard input is passed on to the target, whose answer is still
 read; the end of what the target sends is passed on to who reads standard
@@ -49,7 +51,7 @@ func (p *program) nc(cmd *cobra.Command, o ncOptions, peerText, target string) e
 	if err != nil {
 		return err
 	}
-	if err := checkTarget(target); err != nil {
+	if target, err = tunnel.ParseTarget(target); err != nil {
 		return &usageError{cmd, "TARGET: " + err.Error()}
 	}
 	if o.timeout <= 0 {

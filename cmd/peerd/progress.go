@@ -20,6 +20,8 @@ type progress struct {
 	peer   proto.ID
 	log    *slog.Logger
 	screen *screen // nil where phases are logged
+	// announced means that the command itself tells when it is connected.
+	announced bool
 
 	mu       sync.Mutex
 	phase    peer.Phase
@@ -99,7 +101,11 @@ func (g *progress) connectedLocked(path peer.Path) {
 		g.screen.status("")
 		return
 	}
-	g.log.Info("connected", "path", path.Kind, "remote", path.Remote, "rtt", path.RTT)
+	level := slog.LevelInfo
+	if g.announced {
+		level = slog.LevelDebug
+	}
+	g.log.Log(context.Background(), level, "connected", "path", path.Kind, "remote", path.Remote, "rtt", path.RTT)
 }
 
 func (g *progress) showLocked() {

@@ -157,6 +157,13 @@ func (p *program) statePath(name string) (string, error) {
 	return filepath.Join(home, ".local", "state", "peerd", name), nil
 }
 
+// notice prints a line that is neither an answer nor a log, unless -q is given.
+func (p *program) notice(text string) {
+	if !p.quiet {
+		fmt.Fprintln(p.screen, text)
+	}
+}
+
 // println prints an answer.
 func (p *program) println(text string) error {
 	_, err := io.WriteString(p.stdout, text+"\n")

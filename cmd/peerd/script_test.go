@@ -29,7 +29,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"peerd": main})
+	testscript.Main(m, map[string]func(){"peerd": main, "sock": sock})
 }
 
 // TestScript runs the scripts in testdata/script with the real program, on
@@ -47,6 +47,10 @@ func TestMain(m *testing.M) {
 //	await FILE PATTERN N   waits until N lines of a file match
 //	random FILE SIZE       writes random bytes
 //	took N                 waits until the late target has read N bytes
+//	forward FILE TARGET V  waits for the line of a forward to a target, and keeps
+//	                       the place where it listens as $V
+//
+// The program sock connects to an address.
 //
 // $ME is the ID of the key in $PEERD_STATE_DIR, $NOBODY that of nobody,
 // $MISTYPED none. The variables of startTargets
@@ -78,7 +82,7 @@ func TestScript(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"start": cmdStart, "launch": cmdLaunch, "halt": cmdHalt, "exits": cmdExits, "await": cmdAwait, "random": cmdRandom,
-			"took": services.cmdTook,
+			"took": services.cmdTook, "forward": cmdForward,
 		},
 	})
 }
