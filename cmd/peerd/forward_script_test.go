@@ -36,7 +36,10 @@ func sockThrough(args []string) (code int, err error) {
 		network, args[0] = "unix", strings.TrimPrefix(args[0], "unix:")
 	}
 	conn, err := net.Dial(network, args[0])
-	if err != nil {
+	switch {
+	case errors.Is(err, syscall.ECONNRESET): // before connect has returned
+		return 1, err
+	case err != nil:
 		return 2, err
 	}
 	defer conn.Close()
