@@ -222,7 +222,7 @@ func (m *meeting) establish(ctx context.Context, r result) error {
 	if err != nil {
 		return err
 	}
-	s := m.node.adopt(m.peer, a, stream.Client(a, 0))
+	s := m.node.adopt(m.peer, a, stream.Client(a, m.pathRTT(a.secured)))
 	m.succeed(r.raw, s)
 	select {
 	case <-a.settled: // by the session's first Read
@@ -245,7 +245,7 @@ func (m *meeting) establishOffered(o *offered) error {
 		return err
 	}
 	a := m.attachedOn(o.secured)
-	m.succeed(o.raw, m.node.adopt(m.peer, a, stream.Server(a, 0)))
+	m.succeed(o.raw, m.node.adopt(m.peer, a, stream.Server(a, m.pathRTT(a.secured))))
 	return nil
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/peerd/peerd/proto"
 	"github.com/peerd/peerd/proto/identity"
 	"github.com/peerd/peerd/punch"
+	"github.com/peerd/peerd/punch/reuse"
 )
 
 // handshakeLimit bounds TLS on a raw connection, the wait for its proof
@@ -20,7 +21,28 @@ const handshakeLimit = proto.PreambleDeadline + 3*time.Second
 // proved the peer's ID.
 type secured struct {
 	*tls.Conn
-	raw *punch.Conn
+	wire *wire
+	raw  *punch.Conn
+}
+
+// Write implements net.Conn. Unlike TLS's it is for one writer at a time.
+func (s *secured) Write(b []byte) (int, error) {
+	return s.wire.together(func() (int, error) { return s.Conn.Write(b) })
+}
+
+// LimitUnsent bounds what the kernel holds; see peer/stream.
+func (s *secured) LimitUnsent(bytes int) { s.wire.LimitUnsent(bytes) }
+
+// pathRTT is the round trip of the connection: as the kernel has measured it
+// or, where it does not tell, as the introduction's round trips suggest.
+func (m *meeting) pathRTT(s *secured) time.Duration {
+	if c := s.wire.socket; c != nil {
+		if rtt := reuse.RTT(c); rtt > 0 {
+			return rtt
+		}
+	}
+	t := m.intro.Transcript
+	return time.Duration(t.Initiator.RTT)*time.Microsecond + time.Duration(t.Responder.RTT)*time.Microsecond
 }
 
 // secure runs TLS in the role that the introduction gives, whoever dialled. The
@@ -31,16 +53,17 @@ func (m *meeting) secure(ctx context.Context, raw *punch.Conn) (*secured, error)
 	ctx, cancel := context.WithTimeout(ctx, handshakeLimit)
 	defer cancel()
 	var conn *tls.Conn
+	w := newWire(raw, raw.Conn)
 	if m.intro.Role == proto.Initiator {
-		conn = tls.Client(raw, m.node.cfg.Key.ClientConfig(proto.ALPNPeer, m.peer))
+		conn = tls.Client(w, m.node.cfg.Key.ClientConfig(proto.ALPNPeer, m.peer))
 	} else {
-		conn = tls.Server(raw, m.node.cfg.Key.ServerConfig(proto.ALPNPeer, m.isPeer))
+		conn = tls.Server(w, m.node.cfg.Key.ServerConfig(proto.ALPNPeer, m.isPeer))
 	}
 	if err := conn.HandshakeContext(ctx); err != nil {
 		raw.Close()
 		return nil, err
 	}
-	return &secured{conn, raw}, nil
+	return &secured{conn, w, raw}, nil
 }
 
 // isPeer accepts the ID of the peer of this introduction only.

@@ -117,14 +117,3 @@ func (s *sink) Write(b []byte) (n int, err error) {
 	n, s.err = s.w.Write(b)
 	return n, s.err
 }
-
-var buffers = sync.Pool{New: func() any { b := make([]byte, 256<<10); return &b }}
-
-// Copy copies until src ends. It hides both sides' own ways of copying, which
-// use small buffers.
-func Copy(dst io.Writer, src io.Reader) error {
-	buf := buffers.Get().(*[]byte)
-	defer buffers.Put(buf)
-	_, err := io.CopyBuffer(struct{ io.Writer }{dst}, struct{ io.Reader }{src}, *buf)
-	return err
-}
