@@ -9,7 +9,7 @@ import (
 type Type uint8
 
 // The message types. Types below 0x80 that a receiver does not know end the
-// connection; those from 0x80 on are skipped.
+// connection; those from 0x80 on are skipped by who does not know them.
 const (
 	TypeRegister     Type = 1  // client → server, first
 	TypeRegistered   Type = 2  // server → client, answer to Register
@@ -25,9 +25,11 @@ const (
 	TypeOpened       Type = 17 // first on a stream, from its acceptor
 	TypeListen       Type = 18 // first on a stream, from its opener
 	TypeListening    Type = 19 // first on a stream, from its acceptor
+
+	TypeWithdraw Type = 0x81 // client → server
 )
 
-// Ignorable reports whether a receiver skips a message of an unknown type.
+// Ignorable reports whether a receiver that does not know the type skips it.
 func (t Type) Ignorable() bool { return t >= 0x80 }
 
 // String names the type, for logs.
@@ -78,6 +80,8 @@ func newMessage(t Type) Message {
 		return new(Listen)
 	case TypeListening:
 		return new(Listening)
+	case TypeWithdraw:
+		return new(Withdraw)
 	}
 	return nil
 }
@@ -113,6 +117,12 @@ type Introduce struct {
 	// does not answer now; more than MaxWait counts as MaxWait. 0: only as long
 	// as the server expects the peer anyway.
 	Wait uint16 `cbor:"4,keyasint,omitempty"`
+}
+
+// Withdraw takes an Introduce back that was not answered yet. A server that does
+// not know it answers what nobody waits for, which does no harm.
+type Withdraw struct {
+	Request uint32 `cbor:"1,keyasint"` // of the Introduce, not 0
 }
 
 // Offer asks a client whether it consents to meet a peer.
@@ -203,6 +213,7 @@ func (*Open) Type() Type         { return TypeOpen }
 func (*Opened) Type() Type       { return TypeOpened }
 func (*Listen) Type() Type       { return TypeListen }
 func (*Listening) Type() Type    { return TypeListening }
+func (*Withdraw) Type() Type     { return TypeWithdraw }
 
 // Check implements Message.
 func (m *Register) Check() error {
@@ -235,6 +246,14 @@ func (m *Introduce) Check() error {
 		return fmt.Errorf("%w: without request or peer", ErrMalformed)
 	}
 	return checkCandidates(m.Candidates)
+}
+
+// Check implements Message.
+func (m *Withdraw) Check() error {
+	if m.Request == 0 {
+		return fmt.Errorf("%w: without request", ErrMalformed)
+	}
+	return nil
 }
 
 // Check implements Message.

@@ -41,7 +41,7 @@ func TestEveryTypeHasSamplesAndName(t *testing.T) {
 		case m != nil && (m.Type() != typ || !sampled[typ] || "*proto."+typ.String() != reflect.TypeOf(m).String()):
 			t.Errorf("type %d is %T, called %s, sampled %v", uint8(typ), m, typ, sampled[typ])
 		}
-		if typ.Ignorable() != (typ >= 0x80) || (m != nil && typ.Ignorable()) {
+		if typ.Ignorable() != (typ >= 0x80) {
 			t.Errorf("%s: ignorable %v", typ, typ.Ignorable())
 		}
 	}
@@ -112,6 +112,7 @@ func badMessages() []struct {
 		{"no peer", &Introduce{Request: 1}, ErrMalformed},
 		{"too many candidates", &Introduce{Request: 1, Peer: id, Candidates: append(maximalCandidates(), host)}, ErrTooLarge},
 		{"own observation", &Introduce{Request: 1, Peer: id, Candidates: []Candidate{observed}}, ErrMalformed},
+		{"nothing withdrawn", &Withdraw{}, ErrMalformed},
 		{"offer of nothing", &Offer{Initiator: id}, ErrMalformed},
 		{"offer from nobody", &Offer{Introduction: token}, ErrMalformed},
 		{"answer to nothing", &Answer{Accept: true}, ErrMalformed},

@@ -102,6 +102,7 @@ func sampleMessages() []namedMessage {
 		{"Opened, refused", &Opened{Code: CodeNotExposed, Text: "22 is not exposed to you"}},
 		{"Listen", &Listen{Bind: "127.0.0.1:0", Reply: "back"}},
 		{"Listening", &Listening{Addr: "127.0.0.1:40122"}},
+		{"Withdraw", &Withdraw{Request: 3}},
 		{"Listening, refused", &Listening{Code: CodeDialFailed, Text: "address already in use"}},
 	}
 }

@@ -299,6 +299,7 @@ func (c *Client) IntroduceWithin(ctx context.Context, wait time.Duration, peer p
 	case res := <-r.result:
 		return res.introduction, res.err
 	case <-ctx.Done():
+		c.withdraw(n)
 		return Introduction{}, ctx.Err()
 	case <-c.ended:
 		return Introduction{}, ErrNotRegistered
@@ -325,6 +326,16 @@ func (c *Client) ask(wait time.Duration, peer proto.ID, candidates []proto.Candi
 		c.link.out.send(r.message)
 	}
 	return c.issued, r, nil
+}
+
+// withdraw tells the server that nobody waits for the answer any more. Otherwise
+// it might still introduce the peer, who would then look for us in vain.
+func (c *Client) withdraw(n uint32) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.link != nil {
+		c.link.out.send(&proto.Withdraw{Request: n})
+	}
 }
 
 func (c *Client) forget(n uint32) {

@@ -501,6 +501,9 @@ func TestIntroductionAfterItsCallerGaveUp(t *testing.T) {
 		if _, err := n.Introduce(ctx, peer, nil); !errors.Is(err, context.Canceled) {
 			t.Errorf("error %v", err)
 		}
+		if w := next[*proto.Withdraw](s); w.Request != 1 {
+			t.Errorf("withdrawn %+v", w)
+		}
 		observed := proto.NewCandidate(netip.MustParseAddrPort("198.51.100.1:4000"), proto.Observed, 65535)
 		tr := proto.Transcript{Introduction: proto.NewToken(), PlanVersion: 1,
 			Initiator: proto.Party{ID: n.key.ID(), Instance: s.instance, Observed: observed},

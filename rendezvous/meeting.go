@@ -393,6 +393,20 @@ func (r *registry) initiatorLostLocked(in *meeting, now time.Time) {
 	}
 }
 
+// withdraw takes a request of m back. One by which m has consented to a meeting
+// stays: it must get the introduction for which the other side is told to punch.
+func (r *registry) withdraw(m *member, number uint32, now time.Time) {
+	r.mu.Lock()
+	defer r.unlock()
+	for in := range m.asked {
+		in.initiator.requests = slices.DeleteFunc(in.initiator.requests, func(q request) bool { return q.number == number })
+		if len(in.initiator.requests) == 0 {
+			delete(m.asked, in)
+			r.initiatorLostLocked(in, now)
+		}
+	}
+}
+
 // adoptLocked offers to m what waits for a registration like it.
 func (r *registry) adoptLocked(m *member, now time.Time) {
 	for in := range maps.Clone(r.waiting[m.id]) {

@@ -101,6 +101,8 @@ func (s *Server) handle(m *member, t proto.Type, payload []byte, now time.Time) 
 		return s.registry.update(m, msg, now)
 	case *proto.Introduce:
 		s.registry.introduce(m, msg, now)
+	case *proto.Withdraw:
+		s.registry.withdraw(m, msg.Request, now)
 	case *proto.Answer:
 		s.registry.answer(m, msg, now)
 	case *proto.Ping:

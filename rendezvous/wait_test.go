@@ -164,3 +164,69 @@ func TestWaitingRequestsAreBounded(t *testing.T) {
 	a.wait(300, "bobA", 60)
 	a.declined(300, proto.CodeBusy)
 }
+
+// withdraw takes a request back.
+func (a *actor) withdraw(request uint32) { a.s.r.withdraw(a.member, request, a.s.now) }
+
+func TestWithdrawnWhileWaiting(t *testing.T) {
+	s := newStage(t, ServerConfig{})
+	a := s.enter("alice", 1, answersNo)
+	a.wait(5, "bob", 60)
+	a.wait(6, "bob", 60)
+	a.withdraw(99)
+	a.withdraw(5)
+	b := s.enter("bob", 2, answersAll)
+	b.accept(b.offered())
+	s.same(a.introduced(6), b.introduced(0))
+	a.wait(7, "carol", 60)
+	a.withdraw(7)
+	a.withdraw(7)
+	s.enter("carol", 3, answersAll).expect()
+	a.expect()
+	s.empty()
+}
+
+func TestWithdrawnWhileOffered(t *testing.T) {
+	s := newStage(t, ServerConfig{})
+	a, b := s.enter("alice", 1, answersNo), s.enter("bob", 2, answersAll)
+	a.introduce(5, "bob")
+	o := b.offered()
+	a.withdraw(5)
+	b.accept(o)
+	a.expect()
+	b.expect()
+	a.introduce(6, "bob")
+	b.accept(b.offered())
+	s.same(a.introduced(6), b.introduced(0))
+	s.empty()
+}
+
+// The other side wants the meeting, too: now it leads.
+func TestWithdrawnWhileResponderAsks(t *testing.T) {
+	s := newStage(t, ServerConfig{})
+	a, b := s.enterSilently("alice", 1, answersAll), s.enter("bob", 2, answersAll)
+	a.introduce(5, "bob")
+	b.offered()
+	b.introduce(9, "alice") // consents; alice has not answered a ping
+	a.withdraw(5)
+	b.expect()
+	a.accept(a.offered())
+	s.r.measured(a.member, time.Millisecond, s.now)
+	if tr := s.same(a.introduced(0), b.introduced(9)); tr.Initiator.ID != testID("bob") {
+		t.Errorf("transcript %+v", tr)
+	}
+	s.empty()
+}
+
+// Whoever has consented gets the introduction, or the other side would be alone.
+func TestConsentIsNotWithdrawn(t *testing.T) {
+	s := newStage(t, ServerConfig{})
+	a, b := s.enterSilently("alice", 1, answersAll), s.enter("bob", 2, answersAll)
+	a.introduce(5, "bob")
+	b.offered()
+	b.introduce(9, "alice")
+	b.withdraw(9)
+	s.r.measured(a.member, time.Millisecond, s.now)
+	s.same(a.introduced(5), b.introduced(9))
+	s.empty()
+}
