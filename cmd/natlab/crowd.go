@@ -47,9 +47,10 @@ func crowd(ctx context.Context, g ground) (f finding, err error) {
 	if err != nil {
 		return f, err
 	}
-	f.Table = &table{Head: []string{"after", "lost", "seconds", "open files: connect, run", "resident MiB: connect, run"}}
+	f.Table = &table{Head: []string{"after", "lost", "slowest, ms", "open files: connect, run", "resident MiB: connect, run"}}
 	f.Table.Rows = append(f.Table.Rows, append([]string{"one connection each", "0", ""}, before.cells()...))
 	var after usage
+	made := 0
 	for range 2 {
 		for _, r := range w.routes[1:] {
 			for _, burst := range []bool{false, true} {
@@ -57,12 +58,12 @@ func crowd(ctx context.Context, g ground) (f finding, err error) {
 				if burst {
 					n, name = atOnce, fmt.Sprintf("%d connections through %s, at once", atOnce, r.name)
 				}
-				began := time.Now()
-				lost := crowdOnce(ctx, r, n, burst)
+				made += n
+				slowest, lost := crowdOnce(ctx, r, n, burst)
 				if after, err = w.settled(ctx, before); err != nil {
 					return f, errors.Join(errors.Join(lost...), err)
 				}
-				f.Table.Rows = append(f.Table.Rows, append([]string{name, strconv.Itoa(len(lost)), fmt.Sprintf("%.1f", time.Since(began).Seconds())}, after.cells()...))
+				f.Table.Rows = append(f.Table.Rows, append([]string{name, strconv.Itoa(len(lost)), fmt.Sprintf("%.0f", ms(slowest))}, after.cells()...))
 				if len(lost) > 0 {
 					return f, fmt.Errorf("%s: %d lost: %w", name, len(lost), lost[0])
 				}
@@ -74,15 +75,18 @@ func crowd(ctx context.Context, g ground) (f finding, err error) {
 	if err := echoed(ctx, w.routes[1], 0, nil); err != nil {
 		return f, err
 	}
+	if err := after.near(before); err != nil {
+		return f, err
+	}
 	left, err := w.goroutines()
-	f.Text = fmt.Sprintf("none of %d connections lost; goroutines left in the end: %d in connect, %d in run", 2*2*(total+atOnce), left[0], left[1])
+	f.Text = fmt.Sprintf("none of %d connections lost; goroutines left in the end: %d in connect, %d in run", made, left[0], left[1])
 	return f, err
 }
 
-// crowdOnce makes n connections, 100 per second or all at once, and returns an
-// error for each that was lost. In a burst, each waits in the middle for all
-// others.
-func crowdOnce(ctx context.Context, r route, n int, burst bool) (lost []error) {
+// crowdOnce makes n connections, 100 per second or all at once, and returns how
+// long the slowest took and an error for each that was lost. In a burst, each
+// waits in the middle for all others.
+func crowdOnce(ctx context.Context, r route, n int, burst bool) (slowest time.Duration, lost []error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	var meeting *sync.WaitGroup
@@ -90,7 +94,7 @@ func crowdOnce(ctx context.Context, r route, n int, burst bool) (lost []error) {
 		meeting = new(sync.WaitGroup)
 		meeting.Add(n)
 	}
-	errs := make([]error, n)
+	errs, took := make([]error, n), make([]time.Duration, n)
 	var all sync.WaitGroup
 	pace := time.NewTicker(10 * time.Millisecond)
 	defer pace.Stop()
@@ -98,7 +102,11 @@ func crowdOnce(ctx context.Context, r route, n int, burst bool) (lost []error) {
 		if !burst {
 			<-pace.C
 		}
-		all.Go(func() { errs[i] = echoed(ctx, r, byte(i), meeting) })
+		all.Go(func() {
+			began := time.Now()
+			errs[i] = echoed(ctx, r, byte(i), meeting)
+			took[i] = time.Since(began)
+		})
 	}
 	all.Wait()
 	for i, err := range errs {
@@ -106,7 +114,7 @@ func crowdOnce(ctx context.Context, r route, n int, burst bool) (lost []error) {
 			lost = append(lost, fmt.Errorf("connection %d: %w", i, err))
 		}
 	}
-	return lost
+	return slices.Max(took), lost
 }
 
 // echoed sends random bytes over a connection of its own and wants them back.
@@ -150,6 +158,20 @@ type usage struct {
 
 func (u usage) cells() []string {
 	return []string{fmt.Sprintf("%d, %d", u.files[0], u.files[1]), fmt.Sprintf("%d, %d", u.rss[0], u.rss[1])}
+}
+
+// maxGrowth is by how many MiB a process may have grown after it is all over: Go
+// gives memory back late. A leak of a buffer for each connection is more.
+const maxGrowth = 40
+
+// near wants about as much memory as before.
+func (u usage) near(before usage) error {
+	for i, rss := range u.rss {
+		if rss > before.rss[i]+maxGrowth {
+			return fmt.Errorf("memory is left: %v MiB resident instead of %v, in connect and run", u.rss, before.rss)
+		}
+	}
+	return nil
 }
 
 func (w *webWorld) processes() [2]*natlab.Cmd { return [2]*natlab.Cmd{w.connect.cmd, w.runs} }
