@@ -74,6 +74,7 @@ with SIGINT (exit code 130) or SIGTERM (143).`,
 	f.StringArrayVarP(&o.remote, "remote-forward", "R", nil, "forward a port of the peer, `[BIND:]PORT:TARGET`, to a target here")
 	f.StringArrayVarP(&o.dynamic, "dynamic-forward", "D", nil, "be a SOCKS5 proxy at `[BIND:]PORT` that leads to the peer")
 	f.StringVarP(&o.stdio, "stdio-forward", "W", "", "join standard input and output to a `TARGET` of the peer")
+	once(f, "local-forward", "remote-forward", "dynamic-forward", "stdio-forward")
 	f.Uint16Var(&o.localPort, "local-port", 0, "local TCP `PORT` for the peer and the server (default a free one)")
 	f.DurationVar(&o.timeout, "timeout", 30*time.Second, "wait up to `LIMIT` for a peer that is offline, and for the connection; later, too, connections that come in wait this long for it")
 	return cmd
@@ -110,9 +111,6 @@ func (o connectOptions) parse() (f forwards, err error) {
 			return f, fmt.Errorf("-W %s: %w", o.stdio, err)
 		}
 	}
-	if o.timeout <= 0 {
-		return f, errors.New("--timeout is a time above zero")
-	}
 	return f, nil
 }
 
@@ -125,9 +123,15 @@ func (p *program) connect(cmd *cobra.Command, o connectOptions, peerText string)
 	if err != nil {
 		return &usageError{cmd, err.Error()}
 	}
+	if o.timeout <= 0 {
+		return &usageError{cmd, p.settings.origin("timeout") + " is a time above zero"}
+	}
 	log := p.logger(slog.LevelInfo)
 	cfg, err := p.nodeConfig(cmd, log)
 	if err != nil {
+		return err
+	}
+	if _, err := p.share(cmd, &cfg); err != nil {
 		return err
 	}
 	g := p.progressTo(id, log, true)

@@ -40,6 +40,18 @@ type subject struct {
 	server string // host:port
 	self   proto.ID
 	peer   proto.ID
+	called string // what people call the peer, or ""
+}
+
+// who names the peer for people.
+func (s subject) who() string { return cmp.Or(s.called, s.peer.String()) }
+
+// thisID says which ID the peer has, behind who.
+func (s subject) thisID() string {
+	if s.called != "" {
+		return s.peer.String()
+	}
+	return "this ID"
 }
 
 // usageError says what is wrong with a command line.
@@ -146,15 +158,15 @@ func (s subject) judge(err error) (code int, text string) {
 	case errors.As(err, &refused):
 		return exitRefused, s.refused(refused)
 	case errors.Is(err, peer.ErrOffline):
-		return exitOffline, fmt.Sprintf("peer %s is unknown or offline; check that \"peerd run\" runs there with the server %s, and that \"peerd id\" there still prints this ID", s.peer, s.server)
+		return exitOffline, fmt.Sprintf("peer %s is unknown or offline; check that \"peerd run\" runs there with the server %s, and that \"peerd id\" there still prints %s", s.who(), s.server, s.thisID())
 	case errors.Is(err, peer.ErrNoDirect):
-		return exitNoDirect, fmt.Sprintf("no direct connection to peer %s: %v; run again with -v to see every attempt", s.peer, innermost(err))
+		return exitNoDirect, fmt.Sprintf("no direct connection to peer %s: %v; run again with -v to see every attempt", s.who(), innermost(err))
 	case errors.Is(err, peer.ErrServer):
 		return exitServer, fmt.Sprintf("rendezvous server %s unreachable: %s; check that \"peerd serve\" runs there and that --server names it", s.server, reason(err))
 	case errors.As(err, &dial):
 		return exitOther, fmt.Sprintf("%v; try again, with -v to see every step", err)
 	case errors.Is(err, peer.ErrAborted):
-		return exitOther, fmt.Sprintf("peer %s: %v; what has arrived is incomplete, run again", s.peer, err)
+		return exitOther, fmt.Sprintf("peer %s: %v; what has arrived is incomplete, run again", s.who(), err)
 	}
 	return exitOther, err.Error()
 }
@@ -170,30 +182,30 @@ func (s subject) mismatch(err error, m *identity.MismatchError) string {
 	if errors.Is(err, peer.ErrServer) {
 		return fmt.Sprintf("rendezvous server %s is not the one that --server names: it proved the key %s, not %s; check the URL with who runs the server", s.server, m.Got, m.Want)
 	}
-	return fmt.Sprintf("peer %s: %v; nothing was sent, somebody may be in between", s.peer, m)
+	return fmt.Sprintf("peer %s: %v; nothing was sent, somebody may be in between", s.who(), m)
 }
 
 // stranger says that the peer has not authorised this one.
 func (s subject) stranger() string {
-	return fmt.Sprintf("peer %s does not allow this one; add \"--allow %s\" to \"peerd run\" there", s.peer, s.self)
+	return fmt.Sprintf("peer %s does not allow this one; add \"--allow %s\" to \"peerd run\" there", s.who(), s.self)
 }
 
 // notListening says why the peer does not listen for this one.
 func (s subject) notListening(r *remoteError) (code int, text string) {
 	if r.refusal.Code == proto.CodeNotAuthorised {
-		return exitNotAuthorised, fmt.Sprintf("peer %s does not permit this one to listen at %s; add it to permit-listen in the line of %s in authorized_peers there", s.peer, r.bind, s.self)
+		return exitNotAuthorised, fmt.Sprintf("peer %s does not permit this one to listen at %s; add it to permit-listen in the line of %s in authorized_peers there", s.who(), r.bind, s.self)
 	}
-	return exitRefused, fmt.Sprintf("peer %s cannot listen at %s: %s; choose another place with -R", s.peer, r.bind, cmp.Or(r.refusal.Text, r.refusal.Code.String()))
+	return exitRefused, fmt.Sprintf("peer %s cannot listen at %s: %s; choose another place with -R", s.who(), r.bind, cmp.Or(r.refusal.Text, r.refusal.Code.String()))
 }
 
 func (s subject) refused(r *peer.RefusedError) string {
 	switch r.Code {
 	case proto.CodeNotExposed:
-		return fmt.Sprintf("peer %s does not expose target %q; add it to \"peerd run\" there with --expose", s.peer, r.Target)
+		return fmt.Sprintf("peer %s does not expose target %q; add it to \"peerd run\" there with --expose", s.who(), r.Target)
 	case proto.CodeDialFailed:
-		return fmt.Sprintf("peer %s cannot reach its target %q: %s; start the service there", s.peer, r.Target, r.Text)
+		return fmt.Sprintf("peer %s cannot reach its target %q: %s; start the service there", s.who(), r.Target, r.Text)
 	}
-	return fmt.Sprintf("peer %s: %v; ask who runs it", s.peer, r)
+	return fmt.Sprintf("peer %s: %v; ask who runs it", s.who(), r)
 }
 
 // reason returns the part of a server's error that says why.

@@ -18,7 +18,7 @@ func (p *program) checkLogFlags() error {
 		return err
 	}
 	if p.logFormat != "text" && p.logFormat != "json" {
-		return fmt.Errorf("--log-format is text or json, not %q", p.logFormat)
+		return fmt.Errorf("%s is text or json, not %q", p.settings.origin("log-format"), p.logFormat)
 	}
 	return nil
 }
@@ -32,7 +32,7 @@ func (p *program) level(byDefault slog.Level) (slog.Level, error) {
 		var l slog.Level
 		return l, l.UnmarshalText([]byte(p.logLevel))
 	default:
-		return 0, fmt.Errorf("--log-level is debug, info, warn or error, not %q", p.logLevel)
+		return 0, fmt.Errorf("%s is debug, info, warn or error, not %q", p.settings.origin("log-level"), p.logLevel)
 	}
 	switch {
 	case p.verbose:

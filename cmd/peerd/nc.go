@@ -55,7 +55,7 @@ func (p *program) nc(cmd *cobra.Command, o ncOptions, peerText, target string) e
 		return &usageError{cmd, "TARGET: " + err.Error()}
 	}
 	if o.timeout <= 0 {
-		return &usageError{cmd, "--timeout is a time above zero"}
+		return &usageError{cmd, p.settings.origin("timeout") + " is a time above zero"}
 	}
 	log := p.logger(silent)
 	cfg, err := p.nodeConfig(cmd, log)

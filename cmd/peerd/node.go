@@ -1,14 +1,11 @@
 package main
 
 import (
-	"errors"
-	"fmt"
 	"log/slog"
 
 	"github.com/spf13/cobra"
 
 	"github.com/peerd/peerd/peer"
-	"github.com/peerd/peerd/proto"
 	"github.com/peerd/peerd/proto/identity"
 )
 
@@ -50,27 +47,4 @@ func (p *program) nodeConfig(cmd *cobra.Command, log *slog.Logger) (peer.Config,
 		return peer.Config{}, &usageError{cmd, "PEER is this machine's own ID: take the one that \"peerd id\" prints on the other machine"}
 	}
 	return peer.Config{Key: key, Server: server, Agent: "peerd/" + version, Logger: log}, nil
-}
-
-// parsePeer parses the PEER of a command line.
-func (p *program) parsePeer(cmd *cobra.Command, text string) (proto.ID, error) {
-	id, err := proto.ParseID(text)
-	if err != nil {
-		return id, &usageError{cmd, fmt.Sprintf("PEER %q: %v", text, err)}
-	}
-	p.names.peer = id
-	return id, nil
-}
-
-// checkTarget checks a TARGET as far as that is possible here.
-func checkTarget(target string) error {
-	if target == "" || len(target) > proto.MaxTarget {
-		return fmt.Errorf("a target has 1 to %d bytes", proto.MaxTarget)
-	}
-	for _, c := range []byte(target) {
-		if c <= ' ' || c == 0x7f {
-			return errors.New("a target has no spaces")
-		}
-	}
-	return nil
 }

@@ -61,9 +61,9 @@ func (p *program) ping(cmd *cobra.Command, o pingOptions, peerText string) error
 	}
 	switch {
 	case o.count < 0:
-		return &usageError{cmd, "--count is not negative"}
+		return &usageError{cmd, p.settings.origin("count") + " is not negative"}
 	case o.interval <= 0 || o.timeout <= 0:
-		return &usageError{cmd, "--interval and --timeout are times above zero"}
+		return &usageError{cmd, p.settings.origin("interval") + " and " + p.settings.origin("timeout") + " are times above zero"}
 	}
 	log := p.logger(slog.LevelInfo)
 	cfg, err := p.nodeConfig(cmd, log)

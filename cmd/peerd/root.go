@@ -18,8 +18,12 @@ type program struct {
 	stdin, stdout *os.File
 	screen        *screen // standard error
 
-	server    string // as given; "" means the environment's
-	stateDir  string // as given; "" means the environment's, or the default
+	configFlag string // as given; "" means the environment's, or the default
+	settings   settings
+
+	// Flags, with what the environment and the file say in their place.
+	server    string
+	stateDir  string // "" means the default
 	json      bool
 	logLevel  string
 	logFormat string
@@ -37,8 +41,24 @@ connection, and tunnels streams over it.
   home$  peerd run --server peerd://203.0.113.7:7878#KEY --expose 22 --allow TRIP-ID
   trip$  ssh -o ProxyCommand='peerd nc HOME-ID 22' me@home    # PEERD_SERVER is set
 
-Environment: PEERD_SERVER and PEERD_STATE_DIR stand for the flags --server and
---state-dir, NO_COLOR turns colours off.
+Settings: a flag, or else its environment variable, or else the configuration
+file, or else the default. The variable of each flag stands in its command's
+help; an empty one counts as not set, and in one that may be repeated commas
+separate the values. The file is config.toml in $XDG_CONFIG_HOME/peerd or
+~/.config/peerd, or what --config or PEERD_CONFIG names:
+
+  server = "peerd://203.0.113.7:7878#KEY"   # flags of every command, and also
+  expose = ["22", "web=192.168.1.10:80"]    # expose, allow and local-port
+  [peers]
+  home = "pek5…"                            # what people call a peer
+  [serve]
+  listen = ":443"                           # flags of one command
+
+Who may connect, and what each may open, stands in authorized_peers beside that
+file; see "peerd allow --help". NO_COLOR turns colours off.
+
+PEER is a name from [peers] or authorized_peers, or a peer ID. Names are the
+same in upper and lower case.
 
 Exit codes: 0 ok, 1 other failure, 2 usage, 4 server unreachable, 5 peer unknown
 or offline, 6 identity mismatch, 7 not authorised, 8 no direct connection,
@@ -78,23 +98,51 @@ func (p *program) rootCommand() *cobra.Command {
 	root.SetOut(p.stdout)
 	root.SetErr(p.screen)
 	f := root.PersistentFlags()
-	f.StringVar(&p.server, "server", "", "`URL` of the rendezvous server, as \"peerd serve\" prints it (default $PEERD_SERVER)")
-	f.StringVar(&p.stateDir, "state-dir", "", "`DIR` that holds the private key (default $PEERD_STATE_DIR, $XDG_STATE_HOME/peerd or ~/.local/state/peerd)")
-	f.BoolVar(&p.json, "json", false, "answer in JSON (id, ping, version)")
+	f.StringVar(&p.server, "server", "", "`URL` of the rendezvous server, as \"peerd serve\" prints it")
+	f.StringVar(&p.stateDir, "state-dir", "", "`DIR` that holds the private key (default $XDG_STATE_HOME/peerd or ~/.local/state/peerd)")
+	f.StringVar(&p.configFlag, "config", "", "configuration `FILE` (default $PEERD_CONFIG, $XDG_CONFIG_HOME/peerd/config.toml or ~/.config/peerd/config.toml)")
+	f.BoolVar(&p.json, "json", false, "answer in JSON (id, peers, ping, version), as docs/json.md describes it")
 	f.StringVar(&p.logLevel, "log-level", "", "log from `LEVEL` on: debug, info, warn or error (default info; nothing for nc, id, version)")
 	f.StringVar(&p.logFormat, "log-format", "text", "log as `FORMAT` text or json")
 	f.BoolVarP(&p.verbose, "verbose", "v", false, "log everything; shows each step of a connection")
 	f.BoolVarP(&p.quiet, "quiet", "q", false, "log nothing")
-	root.AddCommand(p.serveCommand(), p.runCommand(), p.connectCommand(), p.ncCommand(), p.pingCommand(), p.idCommand(), p.versionCommand())
+	once(f, "config", "json", "verbose", "quiet")
+	root.AddCommand(p.serveCommand(), p.runCommand(), p.connectCommand(), p.ncCommand(), p.pingCommand(), p.idCommand(),
+		p.peersCommand(), p.allowCommand(), p.denyCommand(), p.versionCommand())
+	describeVariables(root)
 	root.InitDefaultHelpCmd()
 	for _, cmd := range root.Commands() {
-		if cmd.Name() == "help" {
+		switch {
+		case cmd.Name() == "help":
 			cmd.Args = knownCommand
-		} else {
+		case takesPeer(cmd):
+			cmd.ValidArgsFunction = p.completePeer
+		default:
 			cmd.ValidArgsFunction = cobra.NoFileCompletions
 		}
 	}
 	return root
+}
+
+// takesPeer reports whether a command's first argument is a peer.
+func takesPeer(cmd *cobra.Command) bool {
+	_, args, _ := strings.Cut(cmd.Use, " ")
+	return strings.HasPrefix(args, "PEER") || strings.HasPrefix(args, "[user@]PEER")
+}
+
+// completePeer completes the name of a peer for the shell.
+func (p *program) completePeer(cmd *cobra.Command, args []string, typed string) ([]string, cobra.ShellCompDirective) {
+	if len(args) > 0 || p.loadSettings(cmd) != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	var names []string
+	known, _ := p.petnames()
+	for _, n := range known {
+		if len(n.name) >= len(typed) && strings.EqualFold(n.name[:len(typed)], typed) {
+			names = append(names, cobra.CompletionWithDesc(n.name, n.id.String()))
+		}
+	}
+	return names, cobra.ShellCompDirectiveNoFileComp
 }
 
 // knownCommand makes help for a command that does not exist an error.
@@ -112,27 +160,34 @@ func (p *program) begin(work func(cmd *cobra.Command, args []string) error) func
 }
 
 // answersJSON are the commands that --json is for.
-var answersJSON = map[string]bool{"id": true, "ping": true, "version": true}
+var answersJSON = map[string]bool{"id": true, "peers": true, "ping": true, "version": true}
 
 func (p *program) checkFlags(cmd *cobra.Command) error {
 	if p.json && !answersJSON[cmd.Name()] {
 		return fmt.Errorf("--json has no meaning for %s", cmd.Name())
 	}
+	if !needsNoSettings(cmd) {
+		if err := p.loadSettings(cmd); err != nil {
+			return err
+		}
+	}
 	return p.checkLogFlags()
 }
 
-// serverURL returns the server that the flag or the environment names.
+// needsNoSettings names the commands that work whatever the configuration file
+// says.
+func needsNoSettings(cmd *cobra.Command) bool {
+	return cmd.Name() == "version" || cmd.Name() == "completion" || cmd.HasParent() && cmd.Parent().Name() == "completion"
+}
+
+// serverURL returns the server that the settings name.
 func (p *program) serverURL(cmd *cobra.Command) (proto.ServerURL, error) {
-	text, origin := p.server, "--server"
-	if text == "" {
-		text, origin = os.Getenv("PEERD_SERVER"), "PEERD_SERVER"
-	}
-	if text == "" {
+	if p.server == "" {
 		return proto.ServerURL{}, &usageError{cmd, `no rendezvous server: set --server or PEERD_SERVER to the URL that "peerd serve" prints`}
 	}
-	u, err := proto.ParseServerURL(text)
+	u, err := proto.ParseServerURL(p.server)
 	if err != nil {
-		return u, &usageError{cmd, fmt.Sprintf("%s: %v", origin, err)}
+		return u, &usageError{cmd, fmt.Sprintf("%s: %v", p.settings.origin("server"), err)}
 	}
 	p.names.server = u.HostPort()
 	return u, nil
@@ -140,11 +195,8 @@ func (p *program) serverURL(cmd *cobra.Command) (proto.ServerURL, error) {
 
 // statePath returns the path of a file in the state directory.
 func (p *program) statePath(name string) (string, error) {
-	if dir := p.stateDir; dir != "" {
-		return filepath.Join(dir, name), nil
-	}
-	if dir := os.Getenv("PEERD_STATE_DIR"); dir != "" {
-		return filepath.Join(dir, name), nil
+	if p.stateDir != "" {
+		return filepath.Join(p.stateDir, name), nil
 	}
 	// A relative path is invalid and to be ignored (XDG base directories).
 	if dir := os.Getenv("XDG_STATE_HOME"); filepath.IsAbs(dir) {

@@ -3,23 +3,16 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
-	"net"
-	"strconv"
-	"strings"
 	"sync"
 
 	"github.com/spf13/cobra"
 
 	"github.com/peerd/peerd/peer"
-	"github.com/peerd/peerd/proto"
 )
 
 // runOptions are the flags of run.
 type runOptions struct {
-	expose    []string
-	allow     []string
 	localPort uint16
 }
 
@@ -47,34 +40,29 @@ the ADDR that it stands for: HOST:PORT, or a port number again.`,
 		RunE: p.begin(func(cmd *cobra.Command, _ []string) error { return p.runDaemon(cmd, o) }),
 	}
 	f := cmd.Flags()
-	f.StringArrayVar(&o.expose, "expose", nil, "`TARGET[=ADDR]` that peers may open; may be repeated")
-	f.StringArrayVar(&o.allow, "allow", nil, "`ID` of a peer that may connect; may be repeated")
+	f.StringArray("expose", nil, "`TARGET[=ADDR]` that peers may open; may be repeated")
+	f.StringArray("allow", nil, "`ID` of a peer that may connect; may be repeated")
 	f.Uint16Var(&o.localPort, "local-port", 0, "local TCP `PORT` for everything (default a free one)")
 	return cmd
 }
 
 func (p *program) runDaemon(cmd *cobra.Command, o runOptions) error {
-	expose, err := parseExposed(o.expose)
-	if err != nil {
-		return &usageError{cmd, err.Error()}
-	}
-	allow, err := parseAllowed(o.allow)
-	if err != nil {
-		return &usageError{cmd, err.Error()}
-	}
 	log := p.logger(slog.LevelInfo)
 	cfg, err := p.nodeConfig(cmd, log)
 	if err != nil {
 		return err
 	}
-	if len(allow) == 0 {
-		log.Warn("nobody may connect: no --allow")
+	peers, err := p.share(cmd, &cfg)
+	if err != nil {
+		return err
+	}
+	if peers == 0 {
+		log.Warn("nobody may connect: no --allow, and nobody in authorized_peers")
 	}
 	ctx, fail := context.WithCancelCause(cmd.Context())
 	defer fail(nil)
 	j := &journal{log: log, fail: fail}
 	cfg.LocalPort, cfg.Answer, cfg.Persist = o.localPort, true, true
-	cfg.Allow, cfg.Expose = allow, expose
 	cfg.Events = j.event
 	return p.runNode(ctx, cfg)
 }
@@ -102,54 +90,6 @@ func (p *program) runNode(ctx context.Context, cfg peer.Config) error {
 		return nil
 	}
 	return err
-}
-
-// parseExposed parses the values of --expose.
-func parseExposed(values []string) (map[string]string, error) {
-	exposed := make(map[string]string)
-	for _, value := range values {
-		target, addr, named := strings.Cut(value, "=")
-		if !named {
-			addr = target
-		}
-		if err := checkTarget(target); err != nil {
-			return nil, fmt.Errorf("--expose %q: %w", value, err)
-		}
-		addr, err := targetAddr(addr)
-		if err != nil {
-			return nil, fmt.Errorf("--expose %q: %w", value, err)
-		}
-		if _, twice := exposed[target]; twice {
-			return nil, fmt.Errorf("--expose %q: target %s is there twice", value, target)
-		}
-		exposed[target] = addr
-	}
-	return exposed, nil
-}
-
-// targetAddr returns the address that a port number or HOST:PORT stands for.
-func targetAddr(text string) (string, error) {
-	host, port, err := net.SplitHostPort(text)
-	if err != nil {
-		host, port = "127.0.0.1", text
-	}
-	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 || host == "" {
-		return "", fmt.Errorf("%q is not a port number or HOST:PORT; a name needs one, as in web=127.0.0.1:80", text)
-	}
-	return net.JoinHostPort(host, port), nil
-}
-
-// parseAllowed parses the values of --allow.
-func parseAllowed(values []string) ([]proto.ID, error) {
-	var ids []proto.ID
-	for _, value := range values {
-		id, err := proto.ParseID(value)
-		if err != nil {
-			return nil, fmt.Errorf("--allow %q: %w", value, err)
-		}
-		ids = append(ids, id)
-	}
-	return ids, nil
 }
 
 // journal logs what happens to a daemon, one line for each change of its state.

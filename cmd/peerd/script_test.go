@@ -116,7 +116,7 @@ func cmdLaunch(ts *testscript.TestScript, neg bool, args []string) {
 	cmd := exec.Command("peerd", args[1:]...)
 	cmd.Dir = ts.MkAbs(".")
 	cmd.Env = os.Environ()
-	for _, v := range []string{"PATH", "HOME", "GORACE", "PEERD_STATE_DIR", "PEERD_SERVER"} {
+	for _, v := range []string{"PATH", "HOME", "GORACE", "XDG_CONFIG_HOME", "PEERD_STATE_DIR", "PEERD_SERVER", "PEERD_CONFIG", "PEERD_EXPOSE", "PEERD_ALLOW", "PEERD_LISTEN", "PEERD_PROBE_LISTEN", "PEERD_TICKET", "PEERD_TIMEOUT"} {
 		if value := ts.Getenv(v); value != "" {
 			cmd.Env = append(cmd.Env, v+"="+value)
 		}

@@ -1,0 +1,75 @@
+package main
+
+import (
+	"encoding/json"
+	"maps"
+	"os"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// TestJSONIsDocumented holds docs/json.md to what is printed.
+func TestJSONIsDocumented(t *testing.T) {
+	documented := documentedFields(t)
+	printed := map[string]any{
+		"id": idAnswer{"x"}, "ping": pingAnswer{}, "version": versionAnswer{Revision: "x"},
+		"peers": peerAnswer{PermitOpen: []string{"x"}, PermitListen: []string{}, From: []string{}},
+	}
+	if got, want := slices.Sorted(maps.Keys(documented)), slices.Sorted(maps.Keys(answersJSON)); !slices.Equal(got, want) {
+		t.Errorf("documented are %v, --json is for %v", got, want)
+	}
+	for command, answer := range printed {
+		if got := printedFields(t, answer); !reflect.DeepEqual(got, documented[command]) {
+			t.Errorf("%s prints %v, documented are %v", command, got, documented[command])
+		}
+	}
+}
+
+// printedFields returns the types of an answer's fields.
+func printedFields(t *testing.T, answer any) map[string]string {
+	text, err := json.Marshal(answer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var fields map[string]any
+	if err := json.Unmarshal(text, &fields); err != nil {
+		t.Fatal(err)
+	}
+	types := make(map[string]string)
+	for name, value := range fields {
+		switch value.(type) {
+		case string:
+			types[name] = "string"
+		case bool:
+			types[name] = "bool"
+		case float64:
+			types[name] = "number"
+		case []any:
+			types[name] = "[string]"
+		}
+	}
+	return types
+}
+
+// documentedFields returns the types of the fields, by command.
+func documentedFields(t *testing.T) map[string]map[string]string {
+	text, err := os.ReadFile("../../docs/json.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, command := make(map[string]map[string]string), ""
+	for line := range strings.Lines(string(text)) {
+		if heading, ok := strings.CutPrefix(line, "## "); ok {
+			command = strings.TrimSpace(heading)
+			all[command] = make(map[string]string)
+		}
+		cells := strings.Split(line, "|")
+		if len(cells) < 4 || strings.Contains(line, "---") || strings.TrimSpace(cells[1]) == "field" {
+			continue
+		}
+		all[command][strings.TrimSpace(cells[1])] = strings.TrimSpace(cells[2])
+	}
+	return all
+}

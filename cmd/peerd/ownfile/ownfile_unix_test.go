@@ -1,0 +1,58 @@
+//go:build unix
+
+package ownfile
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+func TestReadRefusesWhatOthersCanWrite(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(path, []byte("x"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for mode, trusted := range map[os.FileMode]bool{0o600: true, 0o644: true, 0o400: true, 0o620: false, 0o602: false, 0o666: false} {
+		if err := os.Chmod(path, mode); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := Read(path); errors.Is(err, ErrUntrusted) == trusted {
+			t.Errorf("mode %04o: %v", mode, err)
+		}
+		if err := Edit(path, func(b []byte) ([]byte, error) { return b, nil }); errors.Is(err, ErrUntrusted) == trusted {
+			t.Errorf("editing with mode %04o: %v", mode, err)
+		}
+	}
+	if _, _, err := Read(filepath.Dir(path)); err == nil {
+		t.Error("a directory is read")
+	}
+	if os.Geteuid() == 0 {
+		os.Chmod(path, 0o600)
+		if err := os.Chown(path, 4711, -1); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := Read(path); !errors.Is(err, ErrUntrusted) {
+			t.Errorf("another user's file: %v", err)
+		}
+	}
+}
+
+// A file that is a link, as dotfile managers have it, stays one.
+func TestEditFollowsLinks(t *testing.T) {
+	dir := t.TempDir()
+	real, link := filepath.Join(dir, "real"), filepath.Join(dir, "link")
+	if err := errors.Join(os.WriteFile(real, []byte("x"), 0o600), os.Symlink(real, link)); err != nil {
+		t.Fatal(err)
+	}
+	if err := Edit(link, func(b []byte) ([]byte, error) { return append(b, 'y'), nil }); err != nil {
+		t.Fatal(err)
+	}
+	if b, _ := os.ReadFile(real); string(b) != "xy" {
+		t.Errorf("behind the link: %q", b)
+	}
+	if info, _ := os.Lstat(link); info.Mode()&os.ModeSymlink == 0 {
+		t.Error("the link is gone")
+	}
+}
