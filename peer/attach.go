@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/peerd/peerd/proto"
@@ -32,6 +33,8 @@ type attached struct {
 	settled chan struct{} // closed once confirmed or failed
 	err     error         // set before settled is closed
 	rtt     time.Duration
+
+	in, out atomic.Uint64 // bytes of the session, behind the records
 }
 
 // LocalAddr implements net.Conn.
@@ -46,7 +49,16 @@ func (a *attached) Read(b []byte) (int, error) {
 	if a.err != nil {
 		return 0, a.err
 	}
-	return a.secured.Read(b)
+	n, err := a.secured.Read(b)
+	a.in.Add(uint64(n))
+	return n, err
+}
+
+// Write implements net.Conn.
+func (a *attached) Write(b []byte) (int, error) {
+	n, err := a.secured.Write(b)
+	a.out.Add(uint64(n))
+	return n, err
 }
 
 func (a *attached) confirm() {

@@ -118,7 +118,7 @@ func (n *Node) unfinished(ctx context.Context, w wish) error {
 func (n *Node) join(w wish) (*call, *Session, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.closed {
+	if n.closing {
 		return nil, nil, ErrClosed
 	}
 	if n.client == nil {
@@ -129,7 +129,7 @@ func (n *Node) join(w wish) (*call, *Session, error) {
 	}
 	c := n.calls[w]
 	if c == nil {
-		ctx, cancel := context.WithCancel(n.ctx)
+		ctx, cancel := context.WithCancel(n.active)
 		c = &call{cancel: cancel, done: make(chan struct{})}
 		n.calls[w] = c
 		n.announceLocked()
@@ -220,17 +220,19 @@ func (n *Node) call(ctx context.Context, w wish, c *call) {
 	for {
 		asked := time.Now()
 		err := n.attempt(ctx, w)
-		if err == nil || ctx.Err() != nil {
+		switch {
+		case err == nil:
 			return
-		}
-		if !w.patient || !isAway(err) {
+		case ctx.Err() != nil:
+			n.failCall(w, c, &DialError{Peer: w.peer, Phase: PhaseIntroduce, Err: ErrClosed})
+			return
+		case !w.patient || !isAway(err):
 			n.failCall(w, c, err)
 			return
 		}
 		select {
 		case <-time.After(p.next(time.Since(asked))):
 		case <-ctx.Done():
-			return
 		}
 	}
 }
@@ -260,7 +262,7 @@ func (w wish) wait() time.Duration {
 }
 
 // failCall ends a call without a session, unless a session has come about by
-// the peer's own introduction.
+// the peer's own introduction, or nobody waits for it any more.
 func (n *Node) failCall(w wish, c *call, err error) {
 	n.mu.Lock()
 	current := n.calls[w] == c

@@ -44,12 +44,12 @@ const (
 
 // Path is the way that a session takes.
 type Path struct {
-	Kind   PathKind
-	Local  netip.AddrPort
-	Remote netip.AddrPort
+	Kind   PathKind       `json:"kind"`
+	Local  netip.AddrPort `json:"local"`
+	Remote netip.AddrPort `json:"remote"`
 	// RTT is the round trip to the peer when the session was made: the time
 	// from ATTACH to ATTACHED for its creator, otherwise 0.
-	RTT time.Duration
+	RTT time.Duration `json:"rtt_ns"`
 }
 
 // PathKind says whether a path leads straight to the peer.

@@ -17,7 +17,9 @@ const targetDialLimit = 10 * time.Second
 // itself, the peer must be authorised for: one that this node has called need not
 // be.
 func (s *Session) answer(in *Stream) {
-	if want, ok := in.Request().(*proto.Listen); ok {
+	if s.node.isClosing() {
+		s.refuse(in, proto.CodeShutdown, ErrClosed)
+	} else if want, ok := in.Request().(*proto.Listen); ok {
 		s.listenFor(in, want)
 	} else if l := s.remote(in.Target()); l != nil {
 		l.deliver(s, in)
@@ -66,7 +68,7 @@ func (s *Session) expose(in *Stream, grants []Grant) {
 // not policy is put in words.
 func (s *Session) refuse(in *Stream, code proto.Code, reason error) {
 	var text string
-	if code != proto.CodeNotAuthorised && code != proto.CodeNotExposed {
+	if code == proto.CodeDialFailed || code == proto.CodeBusy {
 		text = reason.Error()
 	}
 	s.node.cfg.Logger.Info("refused a peer", "peer", s.peer, "target", in.Target(), "code", code, "reason", reason)

@@ -62,9 +62,9 @@ func (n *Node) meet(intro rendezvous.Introduction) *meeting {
 		node: n, intro: intro, peer: intro.Transcript.Party(intro.Role.Peer()).ID,
 		settled: make(chan struct{}), results: make(chan result), phase: PhasePunch,
 	}
-	m.ctx, m.cancel = context.WithCancel(n.ctx)
+	m.ctx, m.cancel = context.WithCancel(n.active)
 	switch {
-	case n.closed:
+	case n.closing:
 		m.fail(ErrClosed)
 		return m
 	case len(n.meetings) >= maxMeetings:

@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"net"
 	"net/netip"
-	"slices"
 	"sync"
 	"time"
 
@@ -25,6 +23,8 @@ type Node struct {
 
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
+	active context.Context // ends with Shutdown already
+	retire context.CancelFunc
 	tasks  sync.WaitGroup
 	first  chan error // outcome of the first registration, for Start
 
@@ -45,7 +45,8 @@ type Node struct {
 	sessions   map[proto.ID][]*Session  // newest last
 	services   map[string]*listener     // of Listen
 	remotes    map[proto.ID]int         // listeners for peers
-	closed     bool
+	closing    bool                     // Shutdown or Close has begun: nothing new does
+	closed     bool                     // Close has come as far as the port
 }
 
 // New returns a node that has not started yet.
@@ -65,6 +66,7 @@ func New(cfg Config) (*Node, error) {
 		remotes:  make(map[proto.ID]int),
 	}
 	n.ctx, n.cancel = context.WithCancel(context.Background())
+	n.active, n.retire = context.WithCancel(n.ctx)
 	return n, nil
 }
 
@@ -83,7 +85,7 @@ func (n *Node) Start(ctx context.Context) error {
 	select {
 	case err := <-n.first:
 		return err
-	case <-n.ctx.Done():
+	case <-n.active.Done():
 		return ErrClosed
 	case <-ctx.Done():
 		return fmt.Errorf("%w: %s: %w", ErrServer, n.cfg.Server.HostPort(), ctx.Err())
@@ -95,7 +97,7 @@ func (n *Node) launch() error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	switch {
-	case n.closed:
+	case n.closing:
 		return ErrClosed
 	case n.port != nil:
 		return errors.New("the node has been started already")
@@ -115,7 +117,7 @@ func (n *Node) launch() error {
 		Offer: n.consent, Introduced: n.introduced, State: n.registration,
 		Logger: n.cfg.Logger,
 	})
-	n.tasks.Go(func() { n.client.Run(n.ctx) })
+	n.tasks.Go(func() { n.client.Run(n.active) })
 	return nil
 }
 
@@ -139,7 +141,7 @@ func (n *Node) Observed() netip.AddrPort {
 // registration follows what becomes of the registration.
 func (n *Node) registration(s rendezvous.State) {
 	n.mu.Lock()
-	if n.registered = s.Registered; s.Registered {
+	if n.registered = s.Registered && !n.closing; s.Registered {
 		n.observed = s.Observed
 	}
 	n.mu.Unlock()
@@ -270,32 +272,4 @@ func (n *Node) emit(e Event) {
 	defer n.events.Unlock()
 	e.Time = time.Now()
 	n.cfg.Events(e)
-}
-
-// Close ends every session, gives the port back and waits for all goroutines.
-// It may be called at any time, and more than once.
-func (n *Node) Close() error {
-	n.mu.Lock()
-	first := !n.closed
-	n.closed = true
-	var sessions []*Session
-	for _, list := range n.sessions {
-		sessions = append(sessions, list...)
-	}
-	services := slices.Collect(maps.Values(n.services))
-	n.mu.Unlock()
-	for _, s := range sessions {
-		s.Close()
-	}
-	for _, l := range services {
-		l.Close()
-	}
-	n.cancel()
-	var err error
-	if first && n.port != nil {
-		err = n.port.Close()
-		n.gate.Close()
-	}
-	n.tasks.Wait()
-	return err
 }

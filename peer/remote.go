@@ -27,6 +27,9 @@ const maxRemotes = 64
 // has ended it. Streams that were accepted outlive its Close. The context covers
 // the call only. The error wraps a *RefusedError if the peer does not listen.
 func (s *Session) Listen(ctx context.Context, bind string) (net.Listener, error) {
+	if s.node.isClosing() {
+		return nil, ErrClosed
+	}
 	reply := proto.NewToken().String()
 	in, err := s.mux.OpenListen(ctx, bind, reply)
 	if err != nil {
@@ -113,7 +116,7 @@ func (s *Session) listenFor(in *Stream, want *proto.Listen) {
 		return
 	}
 	log.Info("listening for a peer", "addr", bound)
-	ctx, end := context.WithCancelCause(s.node.ctx)
+	ctx, end := context.WithCancelCause(s.node.active)
 	s.node.tasks.Go(func() { end(endOf(in)) })
 	entry := tunnel.Entry{Log: log, Handle: func(_ context.Context, conn net.Conn) {
 		if s.mayListen() {

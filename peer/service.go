@@ -31,7 +31,7 @@ func (n *Node) Listen(ctx context.Context, name string) (net.Listener, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	switch {
-	case n.closed:
+	case n.closing:
 		return nil, ErrClosed
 	case n.cfg.Expose[name] != "":
 		return nil, fmt.Errorf("listening for service %q: Config.Expose has that name", name)

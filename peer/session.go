@@ -25,6 +25,8 @@ type Session struct {
 	conn *attached
 	mux  *stream.Mux
 
+	since time.Time
+
 	// Guarded by Node.mu.
 	wanted  bool                 // this node has called the peer
 	remotes map[string]*listener // of Listen, by the target that the peer opens
@@ -32,14 +34,14 @@ type Session struct {
 
 // adopt makes an attached connection a session of the node's.
 func (n *Node) adopt(peer proto.ID, a *attached, mux *stream.Mux) *Session {
-	s := &Session{node: n, peer: peer, conn: a, mux: mux, remotes: make(map[string]*listener)}
+	s := &Session{node: n, peer: peer, conn: a, mux: mux, since: time.Now(), remotes: make(map[string]*listener)}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	s.wanted = n.wantsLocked(peer)
 	n.sessions[peer] = append(n.sessions[peer], s)
 	n.satisfyLocked(s)
 	n.tasks.Go(s.serve)
-	if n.closed {
+	if n.closing {
 		n.tasks.Go(func() { s.Close() })
 	}
 	return s
@@ -130,6 +132,9 @@ func pathOf(raw *punch.Conn) Path {
 // Open opens a stream to a target of the peer; see Node.Dial. It waits while
 // there are as many as there may be. The error is that of Err or of ctx.
 func (s *Session) Open(ctx context.Context, target string) (*Stream, error) {
+	if s.node.isClosing() {
+		return nil, ErrClosed
+	}
 	in, err := s.mux.Open(ctx, target)
 	return in, inOurWords(err)
 }
