@@ -5,6 +5,8 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"os"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -60,6 +62,9 @@ func (e Entry) Serve(ctx context.Context, l net.Listener) error {
 // passes reports whether an error of accept is about one connection, or about
 // something that has run out, such as file descriptors: the listener is well.
 func passes(err error) bool {
-	var errno syscall.Errno
-	return errors.As(err, &errno) && errno != syscall.EBADF && errno != syscall.EINVAL && errno != syscall.ENOTSOCK
+	var call *os.SyscallError
+	if !errors.As(err, &call) || !strings.HasPrefix(strings.ToLower(call.Syscall), "accept") {
+		return false // not a listener of the system's, or not accept's
+	}
+	return !errors.Is(err, syscall.EBADF) && !errors.Is(err, syscall.EINVAL) && !errors.Is(err, syscall.ENOTSOCK)
 }

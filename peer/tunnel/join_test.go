@@ -5,14 +5,11 @@ import (
 	"errors"
 	"io"
 	"net"
-	"strings"
+	"sync"
 	"syscall"
 	"testing"
-
-	"go.uber.org/goleak"
+	"time"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // pair returns the two ends of a TCP connection on loopback.
 func pair(t *testing.T) (a, b *net.TCPConn) {
@@ -41,11 +38,7 @@ func joined(t *testing.T) (left, right *net.TCPConn, result chan error) {
 	left, l := pair(t)
 	right, r := pair(t)
 	result = make(chan error, 1)
-	go func() {
-		result <- Join(NewSocket(l), NewSocket(r))
-		l.Close()
-		r.Close()
-	}()
+	go func() { result <- Join(NewSocket(l), NewSocket(r)) }()
 	return left, right, result
 }
 
@@ -91,10 +84,102 @@ func TestJoinPassesAbortsOn(t *testing.T) {
 	}
 }
 
-func TestCopyReportsTheWriter(t *testing.T) {
-	r, w := io.Pipe()
-	r.CloseWithError(io.ErrShortWrite)
-	if err := Copy(w, strings.NewReader("x")); err != io.ErrShortWrite {
-		t.Errorf("Copy: %v", err)
+// A server may answer before it has read everything, and close: the client gets
+// all of the answer, and is told that nobody takes the rest.
+func TestJoinPassesAnEarlyAnswerOn(t *testing.T) {
+	client, server, result := joined(t)
+	answer := bytes.Repeat([]byte("answer "), 10_000)
+	wrote := make(chan error, 1)
+	go func() {
+		for {
+			if _, err := client.Write(make([]byte, 1<<20)); err != nil {
+				wrote <- err
+				return
+			}
+		}
+	}()
+	io.ReadFull(server, make([]byte, 1<<20))
+	server.Write(answer)
+	server.Close() // with much of the request unread: that is a reset
+	got := make([]byte, len(answer))
+	if n, err := io.ReadFull(client, got); err != nil || !bytes.Equal(got, answer) {
+		t.Errorf("the client reads %d bytes, then %v, and not the whole answer", n, err)
 	}
+	if err := <-wrote; !errors.Is(err, syscall.ECONNRESET) && !errors.Is(err, syscall.EPIPE) {
+		t.Errorf("the client writes: %v, want a reset", err)
+	}
+	if err := <-result; err == nil {
+		t.Error("Join: nil, want what failed")
+	}
+}
+
+// A client that has ended its half and then closes is no more there for the
+// server, which is told when it goes on.
+func TestJoinTellsThatNobodyReads(t *testing.T) {
+	client, server, result := joined(t)
+	client.CloseWrite()
+	if _, err := server.Read(make([]byte, 1)); err != io.EOF {
+		t.Fatalf("the server reads %v, want the end", err)
+	}
+	client.Close()
+	for {
+		if _, err := server.Write(make([]byte, 1<<20)); err != nil {
+			break
+		}
+	}
+	if err := <-result; err == nil {
+		t.Error("Join: nil, want what failed")
+	}
+}
+
+// mortalEnd is an End that may die while nothing happens to it.
+type mortalEnd struct {
+	*Socket
+	done chan struct{}
+}
+
+func (m mortalEnd) Done() <-chan struct{} { return m.done }
+
+// Where one side dies in silence, the other is reset although it said long ago
+// that it sends no more.
+func TestJoinNoticesDeath(t *testing.T) {
+	left, l := pair(t)
+	right, r := pair(t)
+	dead := make(chan struct{})
+	result := make(chan error, 1)
+	go func() { result <- Join(NewSocket(l), mortalEnd{NewSocket(r), dead}) }()
+	left.CloseWrite()
+	if _, err := right.Read(make([]byte, 1)); err != io.EOF {
+		t.Fatalf("read %v, want the end", err)
+	}
+	close(dead)
+	if n, err := left.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("read %d bytes, %v, want a reset", n, err)
+	}
+	if err := <-result; err != errDied {
+		t.Errorf("Join: %v, want %v", err, errDied)
+	}
+}
+
+// Many connections at once, half of them cut off, leave nothing behind.
+func TestJoinLeavesNothingBehind(t *testing.T) {
+	var wg sync.WaitGroup
+	for i := range 200 {
+		wg.Go(func() {
+			left, right, result := joined(t)
+			io.WriteString(left, "x")
+			if i%2 == 0 {
+				left.SetLinger(0)
+			}
+			left.Close()
+			io.Copy(io.Discard, right)
+			right.Close()
+			select {
+			case <-result:
+			case <-time.After(10 * time.Second):
+				t.Error("Join goes on")
+			}
+		})
+	}
+	wg.Wait()
 }

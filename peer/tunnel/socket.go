@@ -2,7 +2,11 @@ package tunnel
 
 import (
 	"errors"
+	"io"
 	"net"
+	"os"
+	"sync"
+	"syscall"
 )
 
 // Socket is a connection to a local program, by TCP or over a unix socket, as
@@ -13,24 +17,66 @@ import (
 // complete. A unix socket has no reset: its other end reads an end.
 type Socket struct {
 	net.Conn
+
+	writing sync.Mutex // held during a write; guards what follows
+	lost    error      // what a write was told of the connection's loss
 }
 
 // NewSocket takes a connection over.
-func NewSocket(conn net.Conn) Socket {
-	s := Socket{conn}
+func NewSocket(conn net.Conn) *Socket {
+	s := &Socket{Conn: conn}
 	s.linger(0)
 	return s
 }
 
+// Read implements End. The kernel tells of a reset once: if that was to a write,
+// it makes an end of it for a read (Linux).
+func (s *Socket) Read(b []byte) (int, error) {
+	n, err := s.Conn.Read(b)
+	if err == io.EOF {
+		if lost := s.loss(); lost != nil {
+			err = lost
+		}
+	}
+	return n, err
+}
+
+// loss returns what a write was told of the connection's loss. One that is under
+// way is waited for only if the connection is no more, and it thus soon returns.
+func (s *Socket) loss() error {
+	if !s.writing.TryLock() {
+		if !isDisconnected(s.Conn) {
+			return nil
+		}
+		s.writing.Lock()
+	}
+	defer s.writing.Unlock()
+	return s.lost
+}
+
+// Write implements End.
+func (s *Socket) Write(b []byte) (int, error) {
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	n, err := s.Conn.Write(b)
+	switch {
+	case err == nil, errors.Is(err, net.ErrClosed), errors.Is(err, os.ErrDeadlineExceeded):
+	case errors.Is(err, syscall.EPIPE): // its end was there before, or reading tells
+	default:
+		s.lost = err
+	}
+	return n, err
+}
+
 // linger sets SO_LINGER, in seconds; -1 turns it off.
-func (s Socket) linger(seconds int) {
+func (s *Socket) linger(seconds int) {
 	if c, ok := s.Conn.(interface{ SetLinger(int) error }); ok {
 		c.SetLinger(seconds)
 	}
 }
 
 // CloseWrite implements End.
-func (s Socket) CloseWrite() error {
+func (s *Socket) CloseWrite() error {
 	c, ok := s.Conn.(interface{ CloseWrite() error })
 	if !ok {
 		return nil
@@ -42,13 +88,13 @@ func (s Socket) CloseWrite() error {
 }
 
 // Abort implements End: a TCP peer gets a RST.
-func (s Socket) Abort() {
+func (s *Socket) Abort() {
 	s.linger(0)
 	s.Conn.Close()
 }
 
 // Close implements End: what was written is still delivered.
-func (s Socket) Close() error {
+func (s *Socket) Close() error {
 	s.linger(-1)
 	return s.Conn.Close()
 }
