@@ -15,6 +15,13 @@ type ID = proto.ID
 // ParseID parses the text form of an ID.
 func ParseID(text string) (ID, error) { return proto.ParseID(text) }
 
+// ServerURL says where a rendezvous server is, and which key it has; see
+// proto.ServerURL.
+type ServerURL = proto.ServerURL
+
+// ParseServerURL parses a URL of the form peerd://HOST[:PORT]#KEY.
+func ParseServerURL(text string) (ServerURL, error) { return proto.ParseServerURL(text) }
+
 // IDOf returns the verified ID of the peer at the other end of a connection
 // that carries a *Stream, as Dial, DialContext and the Accept of a listener
 // return them; also through wrappers that pass RemoteAddr on, such as tls.Conn.
