@@ -40,6 +40,19 @@ func (c cell) String() string {
 	return s
 }
 
+// lab builds the cell's lab.
+func (c cell) lab(seed uint64) (*natlab.Lab, error) {
+	a, err := natlab.ProfileByName(c.A)
+	if err != nil {
+		return nil, err
+	}
+	b, err := natlab.ProfileByName(c.B)
+	if err != nil {
+		return nil, err
+	}
+	return natlab.New(natlab.Config{A: a, B: b, RTT: c.RTT, Loss: c.Loss, Rate: c.Rate, Seed: seed})
+}
+
 // outcome is what one run of a cell measured.
 type outcome struct {
 	Err error
@@ -62,15 +75,8 @@ type bench struct {
 
 // newBench builds the lab of a cell. Close it in the end.
 func newBench(c cell, seed uint64) (b *bench, err error) {
-	cfg := natlab.Config{RTT: c.RTT, Loss: c.Loss, Rate: c.Rate, Seed: seed}
-	if cfg.A, err = natlab.ProfileByName(c.A); err != nil {
-		return nil, err
-	}
-	if cfg.B, err = natlab.ProfileByName(c.B); err != nil {
-		return nil, err
-	}
 	b = &bench{cell: c}
-	if b.lab, err = natlab.New(cfg); err != nil {
+	if b.lab, err = c.lab(seed); err != nil {
 		return nil, err
 	}
 	if err = b.populate(); err != nil {

@@ -96,14 +96,7 @@ func newWorld(ctx context.Context, peerd, dir string, c cell, expose ...string) 
 // newServedWorld starts peerd serve and nothing else.
 func newServedWorld(ctx context.Context, peerd, dir string, c cell) (w *world, err error) {
 	w = &world{peerd: peerd, dir: dir}
-	cfg := natlab.Config{RTT: c.RTT, Loss: c.Loss}
-	if cfg.A, err = natlab.ProfileByName(c.A); err != nil {
-		return nil, err
-	}
-	if cfg.B, err = natlab.ProfileByName(c.B); err != nil {
-		return nil, err
-	}
-	if w.lab, err = natlab.New(cfg); err != nil {
+	if w.lab, err = c.lab(0); err != nil {
 		return nil, err
 	}
 	w.url, _, err = ready(w.command(ctx, w.lab.Server, "server", "serve", "--public-addr", w.lab.Server.Addr().String()))

@@ -1,0 +1,252 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// What a person who types waits for, while the same session moves a file: the
+// echo of one byte, alone and beside a bulk stream that has the path filled.
+
+const (
+	echoRate = 100e6                 // bits per second
+	echoRTT  = 20 * time.Millisecond // of the path
+	// echoMore is how much longer an echo may wait beside bulk: most of it may be
+	// the path's own queue, which is one bandwidth-delay product.
+	echoMore = 30 * time.Millisecond
+	// bulkShare is what bulk must have of the path meanwhile, in bytes of its own.
+	bulkShare = 0.9
+
+	// A sample shares the machine with other tests: it shows only that an echo
+	// does not wait for a whole window of bulk.
+	sampleMore, sampleShare = 150 * time.Millisecond, 0.3
+)
+
+// echoClaims are about streams beside one another.
+func echoClaims() []claim {
+	return []claim{
+		{"echo beside bulk", "on a path of 100 Mbit/s and 20 ms an echo waits at most 30 ms more beside a bulk stream of its session, in either direction, which still has 90 % of the path",
+			nil, showEcho},
+	}
+}
+
+// echoFigures are one direction's.
+type echoFigures struct {
+	way           string
+	alone, beside []time.Duration // sorted
+	share         float64         // of the path, that bulk had
+}
+
+// percentile returns the p-th part of sorted times.
+func percentile(sorted []time.Duration, p float64) time.Duration {
+	return sorted[int(p*float64(len(sorted)-1)+0.5)]
+}
+
+// more is how much longer the median echo took beside bulk.
+func (f echoFigures) more() time.Duration {
+	return percentile(f.beside, 0.5) - percentile(f.alone, 0.5)
+}
+
+func (f echoFigures) check(most time.Duration, least float64) error {
+	if more := f.more(); more > most {
+		return fmt.Errorf("bulk %s: an echo waits %.1f ms more beside it, at most %v may be", f.way, ms(more), most)
+	}
+	if f.share < least {
+		return fmt.Errorf("bulk %s: it has %.0f %% of the path beside echoes, at least %.0f %% must be", f.way, 100*f.share, 100*least)
+	}
+	return nil
+}
+
+// echoWays are the directions of bulk.
+var echoWays = []string{"A to B", "B to A"}
+
+// showEcho measures both directions.
+func showEcho(ctx context.Context, g ground) (f finding, err error) {
+	w, err := newEchoWorld(ctx, g)
+	if err != nil {
+		return f, err
+	}
+	defer w.close()
+	most, least := sampleMore, sampleShare
+	if g.whole {
+		most, least = echoMore, bulkShare
+	}
+	f.Table = &table{Head: []string{"bulk", "echo alone: median, ms", "95 %", "beside bulk: median, ms", "95 %", "more: median, ms", "bulk has of the path"}}
+	var failed []error
+	for i, way := range echoWays {
+		figures, err := w.measure(ctx, i == 1, figure(g, 60, 300))
+		if err != nil {
+			return f, err
+		}
+		failed = append(failed, figures.check(most, least))
+		row := []string{way}
+		for _, d := range []time.Duration{percentile(figures.alone, 0.5), percentile(figures.alone, 0.95), percentile(figures.beside, 0.5), percentile(figures.beside, 0.95), figures.more()} {
+			row = append(row, fmt.Sprintf("%.1f", ms(d)))
+		}
+		f.Table.Rows = append(f.Table.Rows, append(row, fmt.Sprintf("%.1f %%", 100*figures.share)))
+		f.Text += fmt.Sprintf("bulk %s: %+.1f ms, %.0f %% of the path. ", way, ms(figures.more()), 100*figures.share)
+	}
+	return f, errors.Join(failed...)
+}
+
+// echoWorld is a world with an echo and a bulk server on B, and a session.
+type echoWorld struct {
+	*tunnelWorld
+	echo, bulk net.Listener
+	serving    sync.WaitGroup
+}
+
+func newEchoWorld(ctx context.Context, g ground) (w *echoWorld, err error) {
+	w = &echoWorld{}
+	path := cell{A: "linux-drop", B: "user-drop", RTT: echoRTT, Rate: echoRate}
+	if w.tunnelWorld, err = newTunnelWorld(ctx, g, path, 2); err != nil {
+		return nil, err
+	}
+	if err := w.serve(ctx); err != nil {
+		w.close()
+		return nil, err
+	}
+	return w, nil
+}
+
+func (w *echoWorld) serve(ctx context.Context) (err error) {
+	if w.echo, err = w.lab.B.Listen(w.links[0].listenAt); err != nil {
+		return err
+	}
+	if w.bulk, err = w.lab.B.Listen(w.links[1].listenAt); err != nil {
+		return err
+	}
+	w.serving.Go(func() { accepting(serveEcho)(w.echo) })
+	return w.connect(ctx)
+}
+
+func (w *echoWorld) close() {
+	w.lab.Close()
+	for _, l := range []net.Listener{w.echo, w.bulk} {
+		if l != nil {
+			l.Close()
+		}
+	}
+	w.serving.Wait()
+}
+
+// measure takes n echoes alone, and n beside bulk.
+func (w *echoWorld) measure(ctx context.Context, fromB bool, n int) (f echoFigures, err error) {
+	f.way = echoWays[0]
+	if fromB {
+		f.way = echoWays[1]
+	}
+	echo, err := w.lab.A.Dial(ctx, w.links[0].dialAddr)
+	if err != nil {
+		return f, err
+	}
+	defer echo.Close()
+	defer context.AfterFunc(ctx, func() { echo.Close() })()
+	if _, err := echoes(echo, 5); err != nil { // the stream is open
+		return f, err
+	}
+	if f.alone, err = echoes(echo, n); err != nil {
+		return f, err
+	}
+	b, err := w.startBulk(ctx, fromB)
+	if err != nil {
+		return f, err
+	}
+	defer b.stop()
+	if err := b.settle(ctx); err != nil {
+		return f, err
+	}
+	before, began := b.received.Load(), time.Now()
+	if f.beside, err = echoes(echo, n); err != nil {
+		return f, err
+	}
+	f.share = float64(b.received.Load()-before) * 8 / time.Since(began).Seconds() / echoRate
+	return f, nil
+}
+
+// echoes measures n times how long a byte takes there and back, and sorts.
+func echoes(c net.Conn, n int) (times []time.Duration, err error) {
+	b := []byte{'!'}
+	for range n {
+		began := time.Now()
+		if _, err := c.Write(b); err != nil {
+			return nil, err
+		}
+		if _, err := io.ReadFull(c, b); err != nil {
+			return nil, err
+		}
+		times = append(times, time.Since(began))
+		time.Sleep(time.Duration(len(times)%10) * time.Millisecond) // not in step with anything
+	}
+	slices.Sort(times)
+	return times, nil
+}
+
+// bulk is a stream that is kept full.
+type bulk struct {
+	from, to net.Conn
+	received atomic.Int64
+	running  sync.WaitGroup
+}
+
+func (w *echoWorld) startBulk(ctx context.Context, fromB bool) (*bulk, error) {
+	near, err := w.lab.A.Dial(ctx, w.links[1].dialAddr)
+	if err != nil {
+		return nil, err
+	}
+	far, err := w.bulk.Accept()
+	if err != nil {
+		near.Close()
+		return nil, err
+	}
+	b := &bulk{from: near, to: far}
+	if fromB {
+		b.from, b.to = far, near
+	}
+	b.running.Go(func() {
+		for buf := make([]byte, 64<<10); ; {
+			if _, err := b.from.Write(buf); err != nil {
+				return
+			}
+		}
+	})
+	b.running.Go(func() {
+		for buf := make([]byte, 256<<10); ; {
+			n, err := b.to.Read(buf)
+			b.received.Add(int64(n))
+			if err != nil {
+				return
+			}
+		}
+	})
+	return b, nil
+}
+
+// settle waits until bulk has filled the path: TCP has found the rate and the
+// queue's end.
+func (b *bulk) settle(ctx context.Context) error {
+	const first = 3 * echoRate / 8 // bytes, of three seconds
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for b.received.Load() < first {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return fmt.Errorf("bulk has moved %d bytes only: %w", b.received.Load(), ctx.Err())
+		}
+	}
+	return nil
+}
+
+func (b *bulk) stop() {
+	b.from.Close()
+	b.to.Close()
+	b.running.Wait()
+}
