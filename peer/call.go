@@ -73,7 +73,7 @@ func (n *Node) Dial(ctx context.Context, id proto.ID, target string) (*Stream, e
 	}
 	in, err := s.Open(ctx, target)
 	if err != nil {
-		return nil, &DialError{Peer: id, Phase: PhaseConnected, Err: err}
+		return nil, &DialError{Peer: id, Phase: PhaseOpen, Err: err}
 	}
 	return in, nil
 }

@@ -47,6 +47,7 @@ const (
 	PhaseSecure    Phase = "secure"    // TLS
 	PhaseAttach    Phase = "attach"    // the peer takes the connection into use
 	PhaseConnected Phase = "connected"
+	PhaseOpen      Phase = "open" // a stream, over a session that is there
 )
 
 // DialError says why there is no connection to a peer.

@@ -60,7 +60,7 @@ func (s *Session) expose(in *Stream, grants []Grant) {
 		target.Abort()
 		return
 	}
-	err = s.join(in, target)
+	err = tunnel.Join(in, target)
 	s.node.cfg.Logger.Debug("stream ended", "peer", s.peer, "target", in.Target(), "err", err)
 }
 
@@ -73,21 +73,6 @@ func (s *Session) refuse(in *Stream, code proto.Code, reason error) {
 	}
 	s.node.cfg.Logger.Info("refused a peer", "peer", s.peer, "target", in.Target(), "code", code, "reason", reason)
 	in.Refuse(code, text)
-}
-
-// join joins the two until both have ended, or the session has: a target that
-// has ended its half of a stream may never say anything again.
-func (s *Session) join(in *Stream, target tunnel.End) error {
-	joined := make(chan struct{})
-	defer close(joined)
-	s.node.tasks.Go(func() {
-		select {
-		case <-s.mux.Done():
-			target.Abort()
-		case <-joined:
-		}
-	})
-	return tunnel.Join(in, target)
 }
 
 // dialTarget connects to a target, which one of the grants must permit.

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/peerd/peerd/peer/stream"
 	"github.com/peerd/peerd/peer/tunnel"
 	"github.com/peerd/peerd/proto"
 )
@@ -174,15 +175,23 @@ func (s *Session) mayListen() bool {
 	return slices.ContainsFunc(s.node.grants(s.peer), func(g Grant) bool { return len(g.Listen) > 0 })
 }
 
-// bring joins a connection to a stream of the peer's.
+// bring joins a connection to a stream of the peer's. It does not wait for a
+// stream to become free: more connections than that are reset.
 func (s *Session) bring(conn net.Conn, reply string) {
 	socket := tunnel.NewSocket(conn)
+	if s.bringing.Add(1) > stream.MaxStreams {
+		s.bringing.Add(-1)
+		s.node.cfg.Logger.Warn("too many connections for a peer", "peer", s.peer, "from", conn.RemoteAddr())
+		socket.Abort()
+		return
+	}
+	defer s.bringing.Add(-1)
 	out, err := s.mux.Open(s.node.ctx, reply)
 	if err != nil {
 		socket.Abort()
 		return
 	}
-	err = s.join(out, socket)
+	err = tunnel.Join(out, socket)
 	s.node.cfg.Logger.Debug("connection for a peer ended", "peer", s.peer, "err", err)
 }
 

@@ -7,9 +7,11 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
+	"github.com/peerd/peerd/peer/stream"
 	"github.com/peerd/peerd/proto"
 	"github.com/peerd/peerd/proto/identity"
 )
@@ -39,10 +41,10 @@ func visit(t *testing.T, network, addr string) (string, error) {
 		return "", err
 	}
 	defer c.Close()
-	io.WriteString(c, "hello")
+	_, sent := io.WriteString(c, "hello")
 	c.(interface{ CloseWrite() error }).CloseWrite()
 	b, err := io.ReadAll(c)
-	return string(b), err
+	return string(b), errors.Join(sent, err) // a reset is told once only
 }
 
 // awaitRefused waits until nobody listens at an address any more.
@@ -246,5 +248,26 @@ func TestReplyNeedsListener(t *testing.T) {
 	l.Close()
 	if got := outcome(t, b, a.ID(), reply); got != proto.CodeNotAuthorised {
 		t.Errorf("a listener that is closed: %v, want not authorised", got)
+	}
+}
+
+// Connections that there are no streams for are reset, not kept waiting.
+func TestConnectionsForPeerAreBounded(t *testing.T) {
+	a, b, s, _ := remotePair(t, Grant{Listen: []string{"*"}})
+	l, err := s.Listen(within(t, 10*time.Second), "0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	echoOn(t, l)
+	b.mu.Lock()
+	far := b.sessions[a.ID()][0]
+	b.mu.Unlock()
+	far.bringing.Add(stream.MaxStreams)
+	if got, err := visit(t, "tcp", l.Addr().String()); !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("a connection too many got %q, %v, want a reset", got, err)
+	}
+	far.bringing.Add(-stream.MaxStreams)
+	if got, err := visit(t, "tcp", l.Addr().String()); err != nil || got != "hello" {
+		t.Errorf("with room again: %q, %v", got, err)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/netip"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/peerd/peerd/peer/stream"
@@ -26,6 +27,8 @@ type Session struct {
 	mux  *stream.Mux
 
 	since time.Time
+
+	bringing atomic.Int32 // connections for the peer that are open
 
 	// Guarded by Node.mu.
 	wanted  bool                 // this node has called the peer

@@ -18,6 +18,10 @@ func (m *Mux) OpenListen(ctx context.Context, bind, reply string) (*Stream, erro
 	return m.request(ctx, &proto.Listen{Bind: bind, Reply: reply})
 }
 
+// Done is closed when the session that carries the stream has ended. Reading and
+// writing say so, too; Done is for who does neither at the moment.
+func (s *Stream) Done() <-chan struct{} { return s.mux.done }
+
 // Request returns what the stream's opener asked for: a *proto.Open or a
 // *proto.Listen.
 func (s *Stream) Request() proto.Message { return s.request }
