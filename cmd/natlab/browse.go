@@ -22,11 +22,11 @@ import (
 // browseClaims are about what runs over -L and -D and needs more than curl.
 func browseClaims() []claim {
 	return []claim{
-		{"half-close", "each direction of a connection through `-L` ends on its own: a server that answers only after the client's end does answer, and one that ends first still gets everything",
+		{"half-close", "each direction of a connection through `-L` and `-D` ends on its own: a server that answers only after the client's end does answer, and one that ends first still gets everything",
 			nil, halfClose},
-		{"websocket", "websockets through `-L` echo every message, many at once",
+		{"websocket", "websockets through `-L` and `-D` echo every message, many at once",
 			nil, websockets},
-		{"HTTP 2", "HTTP/2 through `-L`, with and without TLS, carries many requests at once over one connection, each answer right",
+		{"HTTP 2", "HTTP/2 through `-L` and `-D`, with and without TLS, carries many requests at once over one connection, each answer right",
 			[]string{"curl"}, http2},
 	}
 }

@@ -22,7 +22,7 @@ import (
 // crowdClaims are about many connections.
 func crowdClaims() []claim {
 	return []claim{
-		{"crowd", "1,000 connections at 100 per second, and 200 at once, through `-L`: none is lost, and nothing of them is left in either peerd",
+		{"crowd", "1,000 connections at 100 per second, and 200 at once, through `-L` and `-D`: none is lost, and nothing of them is left in either peerd",
 			nil, crowd},
 	}
 }

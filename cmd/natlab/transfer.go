@@ -122,6 +122,15 @@ func (w *world) expose(ctx context.Context, expose []string) error {
 	return err
 }
 
+// configure writes a file of a state directory's configuration.
+func (w *world) configure(state, name, text string) error {
+	dir := filepath.Join(w.dir, state, "peerd") // below XDG_CONFIG_HOME
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600)
+}
+
 // id is the peer ID of a state directory.
 func (w *world) id(ctx context.Context, h *natlab.Host, state string) (string, error) {
 	id, err := w.command(ctx, h, state, "id").Output()
@@ -137,10 +146,11 @@ func (w *world) command(ctx context.Context, h *natlab.Host, state string, args 
 }
 
 // program prepares a program that finds peerd in its PATH, and the environment
-// that peerd wants.
+// that peerd wants: the user's own settings are not of this world.
 func (w *world) program(ctx context.Context, h *natlab.Host, state, name string, args ...string) *natlab.Cmd {
 	cmd := h.Command(ctx, name, args...)
 	cmd.Env = append(os.Environ(), "PEERD_STATE_DIR="+filepath.Join(w.dir, state), "PEERD_SERVER="+w.url,
+		"PEERD_CONFIG=", "XDG_CONFIG_HOME="+filepath.Join(w.dir, state),
 		"PATH="+filepath.Dir(w.peerd)+string(os.PathListSeparator)+os.Getenv("PATH"))
 	cmd.WaitDelay = killDelay // for what a program leaves behind with its output open
 	return cmd

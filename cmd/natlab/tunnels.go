@@ -24,7 +24,11 @@ type claim struct {
 
 // claims lists them all, in the order of the report.
 func claims() []claim {
-	return slices.Concat(sshClaims(), curlClaims(), browseClaims(), crowdClaims(), embeddedClaims(), abortClaims(), echoClaims())
+	return slices.Concat(
+		sshClaims(), curlClaims(), browseClaims(), crowdClaims(), mutualClaims(), embeddedClaims(),
+		abortClaims(),
+		echoClaims(),
+	)
 }
 
 // finding is what an experiment saw. An error beside it says that the claim

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -281,4 +282,35 @@ func selfSigned(name, file string) (cert tls.Certificate, err error) {
 	}
 	text := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, os.WriteFile(file, text, 0o644)
+}
+
+// dialSOCKS connects from a host to a name through a SOCKS5 proxy (RFC 1928).
+func dialSOCKS(ctx context.Context, h *natlab.Host, proxy, name string, port uint16) (net.Conn, error) {
+	c, err := h.Dial(ctx, proxy)
+	if err != nil {
+		return nil, err
+	}
+	if err := askSOCKS(c, name, port); err != nil {
+		c.Close()
+		return nil, fmt.Errorf("SOCKS to %s:%d: %w", name, port, err)
+	}
+	return c, nil
+}
+
+func askSOCKS(c net.Conn, name string, port uint16) error {
+	var answer [10]byte // with an IPv4 address
+	if _, err := c.Write([]byte{5, 1, 0}); err != nil {
+		return err
+	}
+	if _, err := io.ReadFull(c, answer[:2]); err != nil || answer[1] != 0 {
+		return errors.Join(fmt.Errorf("method % x", answer[:2]), err)
+	}
+	request := append([]byte{5, 1, 0, 3, byte(len(name))}, name...)
+	if _, err := c.Write(append(request, byte(port>>8), byte(port))); err != nil {
+		return err
+	}
+	if _, err := io.ReadFull(c, answer[:]); err != nil || answer[1] != 0 {
+		return errors.Join(fmt.Errorf("reply % x", answer), err)
+	}
+	return nil
 }
