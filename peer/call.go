@@ -173,7 +173,7 @@ func (n *Node) announceLocked() {
 	if n.cfg.Answer {
 		return
 	}
-	var ids []proto.ID
+	ids := slices.Clone(n.cfg.AnswerFor)
 	for w := range n.calls {
 		ids = append(ids, w.peer)
 	}

@@ -21,6 +21,10 @@ type Config struct {
 	// to be introduced to it at any time. A node that is connecting to a peer
 	// always answers that peer.
 	Answer bool
+	// AnswerFor are peers that this node answers although Answer is false, as it
+	// does while it is connecting to them, at most proto.MaxAnswersFor. Another
+	// node with the same Key, which has Answer set, then does not hear of them.
+	AnswerFor []proto.ID
 	// Allow are the peers that may connect to this node and open what it offers:
 	// the zero Grant.
 	Allow []proto.ID
@@ -68,6 +72,7 @@ func (c Config) check() error {
 
 // withDefaults returns a copy that does not share anything with the caller.
 func (c Config) withDefaults() Config {
+	c.AnswerFor = slices.Clone(c.AnswerFor)
 	c.Allow = slices.Clone(c.Allow)
 	c.Expose = maps.Clone(c.Expose)
 	c.Names = maps.Clone(c.Names)

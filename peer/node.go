@@ -113,7 +113,7 @@ func (n *Node) launch() error {
 	}
 	n.client = rendezvous.NewClient(rendezvous.ClientConfig{
 		Server: n.cfg.Server, Key: n.cfg.Key, Instance: n.instance,
-		Dial: n.dialServer, Answers: n.cfg.Answer, Agent: n.cfg.Agent,
+		Dial: n.dialServer, Answers: n.cfg.Answer, AnswersFor: n.cfg.AnswerFor, Agent: n.cfg.Agent,
 		Offer: n.consent, Introduced: n.introduced, State: n.registration,
 		Logger: n.cfg.Logger,
 	})

@@ -30,7 +30,9 @@ const (
 	idSumLabel = "peerd id"
 )
 
-var idEncoding = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
+const idAlphabet = "abcdefghijklmnopqrstuvwxyz234567"
+
+var idEncoding = base32.NewEncoding(idAlphabet).WithPadding(base32.NoPadding)
 
 // Errors of ParseID. Callers tell them apart to say what is wrong with an ID
 // that a person typed.

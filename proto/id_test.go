@@ -8,8 +8,6 @@ import (
 	"testing"
 )
 
-const idAlphabet = "abcdefghijklmnopqrstuvwxyz234567"
-
 func TestIDText(t *testing.T) {
 	for _, id := range []ID{{}, sampleID(1), sampleID(2), {31: 255}} {
 		s := id.String()

@@ -25,6 +25,9 @@ const (
 	TypeOpened       Type = 17 // first on a stream, from its acceptor
 	TypeListen       Type = 18 // first on a stream, from its opener
 	TypeListening    Type = 19 // first on a stream, from its acceptor
+	TypePairing      Type = 20 // on a stream to ServicePair, first, from its acceptor
+	TypeClaim        Type = 21 // answer to Pairing
+	TypePaired       Type = 22 // either way, behind Claim
 
 	TypeWithdraw Type = 0x81 // client → server
 )
@@ -80,6 +83,12 @@ func newMessage(t Type) Message {
 		return new(Listen)
 	case TypeListening:
 		return new(Listening)
+	case TypePairing:
+		return new(Pairing)
+	case TypeClaim:
+		return new(Claim)
+	case TypePaired:
+		return new(Paired)
 	case TypeWithdraw:
 		return new(Withdraw)
 	}

@@ -73,6 +73,9 @@ func TestLargestMessagesFit(t *testing.T) {
 		&Opened{Code: 65535, Text: text},
 		&Listen{Bind: strings.Repeat("x", MaxTarget), Reply: strings.Repeat("x", MaxTarget)},
 		&Listening{Addr: strings.Repeat("x", MaxTarget), Text: text},
+		&Pairing{Nonce: sampleToken(8), Name: text},
+		&Claim{ID: sampleID(1), Name: text, Signature: make([]byte, 64)},
+		&Paired{Code: CodeRefused, Text: text},
 	} {
 		b, err := Append(nil, m)
 		if err != nil || len(b) > frameHeader+MaxPayload/4 {
@@ -133,6 +136,9 @@ func badMessages() []struct {
 		{"unprintable address to listen at", &Listen{Bind: "1\n", Reply: "x"}, ErrMalformed},
 		{"long reply", &Listen{Bind: "1", Reply: strings.Repeat("x", MaxTarget+1)}, ErrTooLarge},
 		{"unprintable reply", &Listen{Bind: "1", Reply: "x\n"}, ErrMalformed},
+		{"no nonce", &Pairing{Name: "home"}, ErrMalformed},
+		{"no ID", &Claim{Signature: make([]byte, 64)}, ErrMalformed},
+		{"short signature", &Claim{ID: sampleID(1), Signature: make([]byte, 63)}, ErrMalformed},
 		{"listening nowhere", &Listening{}, ErrMalformed},
 		{"refused and listening", &Listening{Code: CodeBusy, Addr: "127.0.0.1:1"}, ErrMalformed},
 		{"long listening address", &Listening{Addr: strings.Repeat("x", MaxTarget+1)}, ErrTooLarge},

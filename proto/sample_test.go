@@ -103,6 +103,26 @@ func sampleMessages() []namedMessage {
 		{"Listen", &Listen{Bind: "127.0.0.1:0", Reply: "back"}},
 		{"Listening", &Listening{Addr: "127.0.0.1:40122"}},
 		{"Withdraw", &Withdraw{Request: 3}},
+		{"Pairing", &Pairing{Nonce: sampleToken(8), Name: "home"}},
+		{"Claim", sampleClaim()},
+		{"Claim, without a name", &Claim{ID: sampleID(1), Signature: make([]byte, 64)}},
+		{"Paired", &Paired{}},
+		{"Paired, refused", &Paired{Code: CodeRefused, Text: "the ticket has been used"}},
 		{"Listening, refused", &Listening{Code: CodeDialFailed, Text: "address already in use"}},
 	}
+}
+
+// sampleClaim is that of the peer with the ID of sampleID(1) to that of
+// sampleID(2), with the ticket of sampleTicket.
+func sampleClaim() *Claim {
+	seed := make([]byte, ed25519.SeedSize)
+	fill(seed, 1)
+	text := ClaimText(sampleID(2), sampleTicket().OneTimeID(), sampleToken(8))
+	return &Claim{ID: sampleID(1), Name: "trip", Signature: ed25519.Sign(ed25519.NewKeyFromSeed(seed), text)}
+}
+
+func sampleTicket() Ticket {
+	t := Ticket{Server: ServerURL{Host: "203.0.113.7", Port: 7878, Key: sampleID(3)}, Creator: sampleID(2)}
+	fill(t.Seed[:], 9)
+	return t
 }

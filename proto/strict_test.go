@@ -96,6 +96,9 @@ var strictCases = []struct {
 	{"invalid UTF-8 in a reply", TypeListen, "a2 01 61 30 02 62 c328", false},
 	{"a listening address of bytes", TypeListening, "a1 03 41 31", false},
 	{"null for a listening address", TypeListening, "a1 03 f6", false},
+	{"a nonce of 15 bytes", TypePairing, "a1 01 4f 010101010101010101010101010101", false},
+	{"a signature of text", TypeClaim, "a1 03 61 31", false},
+	{"a pairing code that is too large", TypePaired, "a1 01 1a00010000", false},
 	{"a listening code that is too large", TypeListening, "a1 01 1a00010000", false},
 
 	{"a short token", TypeAnswer, "a1 01 4f" + strings.Repeat("01", 15), false},

@@ -39,6 +39,9 @@ func TestAppendCleansTextForPeople(t *testing.T) {
 		&Failure{Code: CodeBusy, Text: dirty},
 		&Opened{Code: CodeDialFailed, Text: dirty},
 		&Listening{Code: CodeDialFailed, Text: dirty},
+		&Pairing{Nonce: sampleToken(8), Name: dirty},
+		&Claim{ID: sampleID(1), Name: dirty, Signature: make([]byte, 64)},
+		&Paired{Code: CodeRefused, Text: dirty},
 	} {
 		b, err := Append(nil, m)
 		if err != nil {

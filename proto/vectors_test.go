@@ -36,6 +36,8 @@ type vectors struct {
 	BadIDs          []badText         `json:"bad_ids"`
 	ServerURLs      []serverURLVector `json:"server_urls"`
 	BadServerURLs   []badText         `json:"bad_server_urls"`
+	Tickets         []ticketVector    `json:"tickets"`
+	BadTickets      []badText         `json:"bad_tickets"`
 	Candidates      []candidateVector `json:"candidates"`
 	Messages        []messageVector   `json:"messages"`
 	AcceptedFrames  []frameVector     `json:"accepted_frames"`
@@ -67,6 +69,15 @@ type (
 		Key  ID     `json:"key"`
 		// Canonical is how the URL is written.
 		Canonical string `json:"canonical"`
+	}
+	ticketVector struct {
+		Text    string   `json:"text"`
+		Server  string   `json:"server"`
+		Creator ID       `json:"creator"`
+		Seed    hexBytes `json:"seed"`
+		// KeySeed is that of the one-time identity, whose ID is OneTime.
+		KeySeed hexBytes `json:"key_seed"`
+		OneTime ID       `json:"one_time_id"`
 	}
 	candidateVector struct {
 		Bytes hexBytes `json:"bytes"`
@@ -114,7 +125,7 @@ type (
 // errorNames are how vectors.json calls the errors.
 var errorNames = map[error]string{
 	ErrIDLength: "length", ErrIDAlphabet: "alphabet", ErrIDVersion: "version of the ID", ErrIDChecksum: "checksum",
-	ErrServerURL: "form", ErrMalformed: "malformed", ErrTooLarge: "too large", ErrVersion: "version",
+	ErrTicket: "no ticket", ErrTicketVersion: "version of the ticket", ErrTicketChecksum: "checksum of the ticket", ErrServerURL: "form", ErrMalformed: "malformed", ErrTooLarge: "too large", ErrVersion: "version",
 	io.ErrUnexpectedEOF: "cut off",
 }
 
@@ -133,6 +144,8 @@ func makeVectors(t *testing.T) *vectors {
 		BadIDs:          makeBadIDs(),
 		ServerURLs:      makeServerURLs(t),
 		BadServerURLs:   makeBadServerURLs(),
+		Tickets:         makeTickets(),
+		BadTickets:      makeBadTickets(),
 		Candidates:      makeCandidates(t),
 		Messages:        makeMessages(t),
 		AcceptedFrames:  makeAcceptedFrames(t),
@@ -188,6 +201,30 @@ func makeBadServerURLs() (list []badText) {
 	return append(list,
 		badText{"peerd://host", "length"},
 		badText{"peerd://host#" + good[:55] + other(good[55]), "checksum"})
+}
+
+func makeTickets() (list []ticketVector) {
+	for _, host := range []string{"203.0.113.7", "vps.example.org", "2001:db8::1"} {
+		k := sampleTicket()
+		k.Server.Host = host
+		list = append(list, ticketVector{k.String(), k.Server.String(), k.Creator, k.Seed[:], k.KeySeed(), k.OneTimeID()})
+	}
+	return list
+}
+
+func makeBadTickets() []badText {
+	good := sampleTicket().String()
+	nowhere := sampleTicket()
+	nowhere.Server.Port = 0
+	return []badText{
+		{sampleID(1).String(), "no ticket"},
+		{good + "\n", "no ticket"},
+		{good + "1", "no ticket"},
+		{"peerd2" + good[6:], "version of the ticket"},
+		{good[:len(good)-8], "checksum of the ticket"},
+		{good[:40] + other(good[40]) + good[41:], "checksum of the ticket"},
+		{nowhere.String(), "form"},
+	}
 }
 
 func makeCandidates(t *testing.T) (list []candidateVector) {
@@ -407,6 +444,18 @@ func TestServerURLVectors(t *testing.T) {
 		}
 		if got, err := ParseServerURL(c.Canonical); err != nil || got != want {
 			t.Errorf("%s: %+v, %v", c.Canonical, got, err)
+		}
+	}
+	for _, c := range v.Tickets {
+		k, err := ParseTicket(c.Text)
+		if err != nil || k.String() != c.Text || k.Server.String() != c.Server || k.Creator != c.Creator || !bytes.Equal(k.Seed[:], c.Seed) ||
+			!bytes.Equal(k.KeySeed(), c.KeySeed) || k.OneTimeID() != c.OneTime {
+			t.Errorf("%s: %+v, %v", c.Text, k, err)
+		}
+	}
+	for _, c := range v.BadTickets {
+		if _, err := ParseTicket(c.Text); !is(err, c.Error) {
+			t.Errorf("%s: %v, want %s", c.Text, err, c.Error)
 		}
 	}
 	for _, c := range v.BadServerURLs {

@@ -27,6 +27,10 @@ func Generate() *Key {
 	return newKey(private)
 }
 
+// FromSeed returns the key that a seed of ed25519.SeedSize bytes stands for (RFC
+// 8032, section 5.1.5). It panics if the seed has another size.
+func FromSeed(seed []byte) *Key { return newKey(ed25519.NewKeyFromSeed(seed)) }
+
 func newKey(private ed25519.PrivateKey) *Key {
 	der, err := x509.CreateCertificate(rand.Reader, &template, &template, private.Public(), private)
 	if err != nil {
@@ -51,3 +55,7 @@ var template = x509.Certificate{
 func (k *Key) ID() proto.ID {
 	return proto.IDOf(k.private.Public().(ed25519.PublicKey))
 }
+
+// Sign signs a text, which must begin with words that say what it is for: the
+// same key signs in TLS.
+func (k *Key) Sign(text []byte) []byte { return ed25519.Sign(k.private, text) }
