@@ -77,6 +77,7 @@ with SIGINT (exit code 130) or SIGTERM (143).`,
 	once(f, "local-forward", "remote-forward", "dynamic-forward", "stdio-forward")
 	f.Uint16Var(&o.localPort, "local-port", 0, "local TCP `PORT` for the peer and the server (default a free one)")
 	f.DurationVar(&o.timeout, "timeout", 30*time.Second, "wait up to `LIMIT` for a peer that is offline, and for the connection; later, too, connections that come in wait this long for it")
+	once(f, "local-forward", "remote-forward", "dynamic-forward", "stdio-forward")
 	return cmd
 }
 
@@ -129,6 +130,9 @@ func (p *program) connect(cmd *cobra.Command, o connectOptions, peerText string)
 	log := p.logger(slog.LevelInfo)
 	cfg, err := p.nodeConfig(cmd, log)
 	if err != nil {
+		return err
+	}
+	if _, err := p.share(cmd, &cfg); err != nil {
 		return err
 	}
 	if _, err := p.share(cmd, &cfg); err != nil {

@@ -71,7 +71,7 @@ func (p *program) run(ctx context.Context, args []string) error {
 	if len(args) == 0 {
 		return &usageError{root, "a command is missing"}
 	}
-	root.SetArgs(args)
+	root.SetArgs(separateSSH(root.PersistentFlags(), args))
 	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil || p.begun {
 		return err
@@ -107,7 +107,7 @@ func (p *program) rootCommand() *cobra.Command {
 	f.BoolVarP(&p.verbose, "verbose", "v", false, "log everything; shows each step of a connection")
 	f.BoolVarP(&p.quiet, "quiet", "q", false, "log nothing")
 	once(f, "config", "json", "verbose", "quiet")
-	root.AddCommand(p.serveCommand(), p.runCommand(), p.connectCommand(), p.ncCommand(), p.pingCommand(), p.idCommand(),
+	root.AddCommand(p.serveCommand(), p.runCommand(), p.connectCommand(), p.ncCommand(), p.sshCommand(), p.pingCommand(), p.idCommand(),
 		p.peersCommand(), p.allowCommand(), p.denyCommand(), p.versionCommand())
 	describeVariables(root)
 	root.InitDefaultHelpCmd()
