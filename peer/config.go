@@ -29,9 +29,9 @@ type Config struct {
 	// the zero Grant.
 	Allow []proto.ID
 	// Authorize says, besides Allow, whether a peer may connect to this node, and
-	// what it may do. It is consulted each time a peer asks for something; what a
-	// peer has already got, a change takes away neither from it nor gives it. It
-	// must be quick, and safe for concurrent use. Nil authorises nobody.
+	// what it may do. It is consulted each time a peer asks for something, so its
+	// answer may change at any time; streams that are open stay so. It must be
+	// quick, and safe for concurrent use. Nil authorises nobody.
 	Authorize func(proto.ID) (Grant, bool)
 	// Expose are the targets that peers may open: the address, "host:port" or
 	// "unix:/path", by the name that peers use. A number is the customary name
