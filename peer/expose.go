@@ -51,6 +51,9 @@ func (s *Session) expose(in *Stream, grants []Grant) {
 	case errors.Is(err, tunnel.ErrNotPermitted):
 		s.refuse(in, proto.CodeNotExposed, err)
 		return
+	case tunnel.IsUnreachable(err):
+		s.refuse(in, proto.CodeUnreachable, cause(err))
+		return
 	case err != nil:
 		s.refuse(in, proto.CodeDialFailed, cause(err))
 		return
@@ -68,7 +71,7 @@ func (s *Session) expose(in *Stream, grants []Grant) {
 // not policy is put in words.
 func (s *Session) refuse(in *Stream, code proto.Code, reason error) {
 	var text string
-	if code == proto.CodeDialFailed || code == proto.CodeBusy {
+	if code == proto.CodeDialFailed || code == proto.CodeUnreachable || code == proto.CodeBusy {
 		text = reason.Error()
 	}
 	s.node.cfg.Logger.Info("refused a peer", "peer", s.peer, "target", in.Target(), "code", code, "reason", reason)

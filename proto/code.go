@@ -20,6 +20,7 @@ const (
 	CodeDialFailed    Code = 10 // the target could not be reached
 	CodeNoSession     Code = 11 // the sender does not know the session: it restarted
 	CodeEnded         Code = 12 // the session has ended
+	CodeUnreachable   Code = 13 // the target's host does not answer, or there is none
 )
 
 // String says the code in words.
@@ -28,7 +29,7 @@ func (c Code) String() string {
 		"ok", "offline", "refused", "no answer in time", "busy", "protocol error",
 		"replaced by a newer connection", "shutting down", "not authorised",
 		"target not exposed", "target not reached", "unknown session",
-		"session ended",
+		"session ended", "the target's host not reached",
 	}
 	if int(c) < len(words) {
 		return words[c]

@@ -71,7 +71,7 @@ func TestSpecCodes(t *testing.T) {
 	for c, name := range map[Code]string{
 		CodeOK: "OK", CodeOffline: "Offline", CodeRefused: "Refused", CodeTimeout: "Timeout", CodeBusy: "Busy", CodeProtocol: "Protocol",
 		CodeReplaced: "Replaced", CodeShutdown: "Shutdown", CodeNotAuthorised: "NotAuthorised", CodeNotExposed: "NotExposed",
-		CodeDialFailed: "DialFailed", CodeNoSession: "NoSession", CodeEnded: "Ended",
+		CodeDialFailed: "DialFailed", CodeNoSession: "NoSession", CodeEnded: "Ended", CodeUnreachable: "Unreachable",
 	} {
 		want[fmt.Sprint(uint16(c))] = name
 	}

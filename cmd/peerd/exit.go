@@ -187,13 +187,13 @@ func (s subject) mismatch(err error, m *identity.MismatchError) string {
 
 // stranger says that the peer has not authorised this one.
 func (s subject) stranger() string {
-	return fmt.Sprintf("peer %s does not allow this one; add \"--allow %s\" to \"peerd run\" there", s.who(), s.self)
+	return fmt.Sprintf("peer %s does not allow this one; run \"peerd allow %s\" there", s.who(), s.self)
 }
 
 // notListening says why the peer does not listen for this one.
 func (s subject) notListening(r *remoteError) (code int, text string) {
 	if r.refusal.Code == proto.CodeNotAuthorised {
-		return exitNotAuthorised, fmt.Sprintf("peer %s does not permit this one to listen at %s; add it to permit-listen in the line of %s in authorized_peers there", s.who(), r.bind, s.self)
+		return exitNotAuthorised, fmt.Sprintf("peer %s does not permit this one to listen at %s; add it to permit-listen of %s in authorized_peers there", s.who(), r.bind, s.self)
 	}
 	return exitRefused, fmt.Sprintf("peer %s cannot listen at %s: %s; choose another place with -R", s.who(), r.bind, cmp.Or(r.refusal.Text, r.refusal.Code.String()))
 }
@@ -201,8 +201,8 @@ func (s subject) notListening(r *remoteError) (code int, text string) {
 func (s subject) refused(r *peer.RefusedError) string {
 	switch r.Code {
 	case proto.CodeNotExposed:
-		return fmt.Sprintf("peer %s does not expose target %q; add it to \"peerd run\" there with --expose", s.who(), r.Target)
-	case proto.CodeDialFailed:
+		return fmt.Sprintf("peer %s does not expose target %q; add it to \"peerd run\" there with --expose, or to permit-open of %s in authorized_peers", s.who(), r.Target, s.self)
+	case proto.CodeDialFailed, proto.CodeUnreachable:
 		return fmt.Sprintf("peer %s cannot reach its target %q: %s; start the service there", s.who(), r.Target, r.Text)
 	}
 	return fmt.Sprintf("peer %s: %v; ask who runs it", s.who(), r)

@@ -50,7 +50,7 @@ func TestJudge(t *testing.T) {
 
 		{dial(mismatch), exitMismatch, "peer " + them.String() + ": the other end proved to be " + us.String()},
 		{dial(fmt.Errorf("%w (offline)", peer.ErrOffline)), exitOffline, "peer " + them.String() + " is unknown or offline; check"},
-		{dial(peer.ErrNotAuthorised), exitNotAuthorised, `does not allow this one; add "--allow ` + us.String()},
+		{dial(peer.ErrNotAuthorised), exitNotAuthorised, `does not allow this one; run "peerd allow ` + us.String()},
 		{fmt.Errorf("%w: %w", peer.ErrAborted, peer.ErrNotAuthorised), exitNotAuthorised, "does not allow this one"},
 		{dial(errors.Join(peer.ErrNoDirect, errors.New("no connection within 10s: refused"))), exitNoDirect, "no direct connection to peer " + them.String() + ": no connection within 10s: refused; run again with -v"},
 		{dial(errors.New("busy")), exitOther, "connecting to " + them.String() + ": punch: busy; try again"},

@@ -90,7 +90,7 @@ func (c *connection) exchange(ctx, connecting context.Context, target string) er
 	if err != nil {
 		return err
 	}
-	return newExchange(s.Stream, c.program.stdin, c.program.stdout).run(ctx, connecting)
+	return newExchange(s, c.program.stdin, c.program.stdout).run(ctx, connecting)
 }
 
 // boundAt is where a listener listens.
@@ -184,7 +184,7 @@ func (c *connection) listenAtPeer(ctx context.Context, s *peer.Session, fwd tunn
 // peer stop listening, or not listen yet because it still does so for the
 // session before, it is asked again.
 func (c *connection) keepRemote(ctx context.Context, s *peer.Session, fwd tunnel.Forward, l net.Listener) {
-	serve := tunnel.Entry{Handle: c.bring(s, fwd.Target), Log: c.log}
+	serve := tunnel.Entry{Handle: c.bring(fwd.Target), Log: c.log}
 	for pause := firstRetry; ; pause = min(2*pause, lastRetry) {
 		var err error
 		if l == nil {
@@ -229,9 +229,9 @@ func (c *connection) proxy(ctx context.Context, conn net.Conn) {
 }
 
 // bring serves the connections of a remote forward.
-func (c *connection) bring(s *peer.Session, target string) func(context.Context, net.Conn) {
+func (c *connection) bring(target string) func(context.Context, net.Conn) {
 	return func(ctx context.Context, conn net.Conn) {
-		in := linkStream{conn.(*peer.Stream), s}
+		in := conn.(*peer.Stream)
 		dialling, cancel := context.WithTimeout(ctx, localDialLimit)
 		app, err := tunnel.DialLocal(dialling, target)
 		cancel()
@@ -286,6 +286,8 @@ func socksReply(err error) tunnel.SOCKSReply {
 	switch refused.Code {
 	case proto.CodeNotAuthorised, proto.CodeNotExposed:
 		return tunnel.SOCKSNotAllowed
+	case proto.CodeUnreachable:
+		return tunnel.SOCKSHostUnreachable
 	case proto.CodeDialFailed:
 		return tunnel.SOCKSRefused
 	}

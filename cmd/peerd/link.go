@@ -107,48 +107,38 @@ func (l *link) current(ctx context.Context) (*peer.Session, error) {
 	}
 }
 
-// linkStream is a stream that knows of its session's end, even while nobody
-// reads or writes it.
-type linkStream struct {
-	*peer.Stream
-	session *peer.Session
-}
-
-// Done is closed when the session has ended.
-func (s linkStream) Done() <-chan struct{} { return s.session.Done() }
-
 // open opens a stream to a target. It waits while there is no session, up to the
 // link's patience, and as long as it takes while too many streams are open. That
 // the peer refuses the target comes from the stream.
-func (l *link) open(ctx context.Context, target string) (linkStream, error) {
+func (l *link) open(ctx context.Context, target string) (*peer.Stream, error) {
 	for {
 		s, err := l.current(ctx)
 		if err != nil {
-			return linkStream{}, err
+			return nil, err
 		}
 		stream, err := s.Open(ctx, target)
 		switch {
 		case err == nil:
-			return linkStream{stream, s}, nil
+			return stream, nil
 		case ctx.Err() != nil:
-			return linkStream{}, context.Cause(ctx)
+			return nil, context.Cause(ctx)
 		case s.Err() == nil:
-			return linkStream{}, err
+			return nil, err
 		}
 	}
 }
 
 // dial is open, except that it returns when the target has answered.
-func (l *link) dial(ctx context.Context, target string) (linkStream, error) {
+func (l *link) dial(ctx context.Context, target string) (*peer.Stream, error) {
 	s, err := l.open(ctx, target)
 	if err != nil {
-		return s, err
+		return nil, err
 	}
 	stop := context.AfterFunc(ctx, s.Abort)
 	defer stop()
 	if err := s.Opened(); err != nil {
 		s.Abort()
-		return s, interrupted(ctx, err)
+		return nil, interrupted(ctx, err)
 	}
 	return s, nil
 }
