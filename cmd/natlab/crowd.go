@@ -184,16 +184,23 @@ func (w *webWorld) usage() (u usage, err error) {
 			return u, err
 		}
 		u.files[i] = len(files)
-		status, err := os.ReadFile(dir + "statm")
-		if err != nil {
+		if u.rss[i], err = resident(p); err != nil {
 			return u, err
 		}
-		if _, err := fmt.Sscan(string(status), new(int), &u.rss[i]); err != nil {
-			return u, err
-		}
-		u.rss[i] = u.rss[i] * os.Getpagesize() >> 20
 	}
 	return u, nil
+}
+
+// resident is how much memory a process has, in MiB.
+func resident(p *natlab.Cmd) (mib int, err error) {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", p.Process.Pid))
+	if err != nil {
+		return 0, err
+	}
+	if _, err := fmt.Sscan(string(status), new(int), &mib); err != nil {
+		return 0, err
+	}
+	return mib * os.Getpagesize() >> 20, nil
 }
 
 // settleLimit is how long the last connection's descriptors may take to go.

@@ -16,8 +16,6 @@ import (
 // echo of one byte, alone and beside a bulk stream that has the path filled.
 
 const (
-	echoRate = 100e6                 // bits per second
-	echoRTT  = 20 * time.Millisecond // of the path
 	// echoMore is how much longer an echo may wait beside bulk: most of it may be
 	// the path's own queue, which is one bandwidth-delay product.
 	echoMore = 30 * time.Millisecond
@@ -69,7 +67,7 @@ var echoWays = []string{"A to B", "B to A"}
 
 // showEcho measures both directions.
 func showEcho(ctx context.Context, g ground) (f finding, err error) {
-	w, err := newEchoWorld(ctx, g)
+	w, err := newEchoWorld(ctx, g, echoPath)
 	if err != nil {
 		return f, err
 	}
@@ -103,9 +101,11 @@ type echoWorld struct {
 	serving    sync.WaitGroup
 }
 
-func newEchoWorld(ctx context.Context, g ground) (w *echoWorld, err error) {
+// echoPath is what the figures are for.
+var echoPath = cell{A: "linux-drop", B: "user-drop", RTT: 20 * time.Millisecond, Rate: 100e6}
+
+func newEchoWorld(ctx context.Context, g ground, path cell) (w *echoWorld, err error) {
 	w = &echoWorld{}
-	path := cell{A: "linux-drop", B: "user-drop", RTT: echoRTT, Rate: echoRate}
 	if w.tunnelWorld, err = newTunnelWorld(ctx, g, path, 2); err != nil {
 		return nil, err
 	}
@@ -155,19 +155,19 @@ func (w *echoWorld) measure(ctx context.Context, fromB bool, n int) (f echoFigur
 	if f.alone, err = echoes(echo, n); err != nil {
 		return f, err
 	}
-	b, err := w.startBulk(ctx, fromB)
+	b, err := w.startBulk(ctx, fromB, 0)
 	if err != nil {
 		return f, err
 	}
 	defer b.stop()
-	if err := b.settle(ctx); err != nil {
+	if err := b.settle(ctx, 3*echoPath.Rate/8); err != nil { // of three seconds: TCP has found the rate
 		return f, err
 	}
 	before, began := b.received.Load(), time.Now()
 	if f.beside, err = echoes(echo, n); err != nil {
 		return f, err
 	}
-	f.share = float64(b.received.Load()-before) * 8 / time.Since(began).Seconds() / echoRate
+	f.share = float64(b.received.Load()-before) * 8 / time.Since(began).Seconds() / float64(echoPath.Rate)
 	return f, nil
 }
 
@@ -191,12 +191,14 @@ func echoes(c net.Conn, n int) (times []time.Duration, err error) {
 
 // bulk is a stream that is kept full.
 type bulk struct {
-	from, to net.Conn
-	received atomic.Int64
-	running  sync.WaitGroup
+	from, to       net.Conn
+	sent, received atomic.Int64
+	running        sync.WaitGroup
 }
 
-func (w *echoWorld) startBulk(ctx context.Context, fromB bool) (*bulk, error) {
+// startBulk fills a stream. Its reader takes some bytes per second, or with 0 as
+// many as come.
+func (w *echoWorld) startBulk(ctx context.Context, fromB bool, slow int) (*bulk, error) {
 	near, err := w.lab.A.Dial(ctx, w.links[1].dialAddr)
 	if err != nil {
 		return nil, err
@@ -212,27 +214,34 @@ func (w *echoWorld) startBulk(ctx context.Context, fromB bool) (*bulk, error) {
 	}
 	b.running.Go(func() {
 		for buf := make([]byte, 64<<10); ; {
-			if _, err := b.from.Write(buf); err != nil {
+			n, err := b.from.Write(buf)
+			b.sent.Add(int64(n))
+			if err != nil {
 				return
 			}
 		}
 	})
 	b.running.Go(func() {
-		for buf := make([]byte, 256<<10); ; {
+		buf := make([]byte, 256<<10)
+		if slow > 0 {
+			buf = buf[:slow/10]
+		}
+		for {
 			n, err := b.to.Read(buf)
 			b.received.Add(int64(n))
 			if err != nil {
 				return
+			}
+			if slow > 0 {
+				time.Sleep(time.Second / 10)
 			}
 		}
 	})
 	return b, nil
 }
 
-// settle waits until bulk has filled the path: TCP has found the rate and the
-// queue's end.
-func (b *bulk) settle(ctx context.Context) error {
-	const first = 3 * echoRate / 8 // bytes, of three seconds
+// settle waits until bulk has moved so many bytes.
+func (b *bulk) settle(ctx context.Context, first int64) error {
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	for b.received.Load() < first {
@@ -243,6 +252,33 @@ func (b *bulk) settle(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// stall waits until the sender gets rid of no more than so many bytes per second,
+// because everything between it and a slow reader is full.
+func (b *bulk) stall(ctx context.Context, rate int64) error {
+	for {
+		before := b.sent.Load()
+		select {
+		case <-time.After(time.Second):
+		case <-ctx.Done():
+			return fmt.Errorf("nothing stops the sender: %w", ctx.Err())
+		}
+		if b.sent.Load()-before <= rate {
+			return nil
+		}
+	}
+}
+
+// speed is how many bits arrive per second, at the best of some times: others may
+// use the machine.
+func (b *bulk) speed() (best float64) {
+	for range 5 {
+		began, before := time.Now(), b.received.Load()
+		time.Sleep(600 * time.Millisecond)
+		best = max(best, float64(b.received.Load()-before)*8/time.Since(began).Seconds())
+	}
+	return best
 }
 
 func (b *bulk) stop() {

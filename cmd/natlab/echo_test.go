@@ -14,7 +14,7 @@ func BenchmarkEchoBesideBulk(b *testing.B) {
 	if g.peerd, err = build(b.Context(), g.dir, "peerd"); err != nil {
 		b.Fatal(err)
 	}
-	w, err := newEchoWorld(b.Context(), g)
+	w, err := newEchoWorld(b.Context(), g, echoPath)
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -27,7 +27,7 @@ func claims() []claim {
 	return slices.Concat(
 		sshClaims(), curlClaims(), browseClaims(), crowdClaims(), mutualClaims(), embeddedClaims(),
 		abortClaims(),
-		echoClaims(),
+		echoClaims(), faultClaims(),
 	)
 }
 

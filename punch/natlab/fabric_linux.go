@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -16,6 +17,8 @@ type fabric struct {
 
 	mu   sync.Mutex
 	taps []*tap
+
+	spoil atomic.Pointer[func(Packet) bool] // what the next packet to be changed is like
 }
 
 type tap struct{ see func(Packet) }
@@ -61,7 +64,19 @@ func (fb *fabric) forward(from *link, f frame) {
 		fb.expire(now, from, &p)
 		return
 	}
+	fb.spoilIf(now, from, &p)
 	fb.carry(now, from, to, &p)
+}
+
+// spoilIf changes a packet if somebody waits for one like it.
+func (fb *fabric) spoilIf(now time.Time, from *link, p *packet) {
+	which := fb.spoil.Load()
+	if which == nil || p.proto != protoTCP || p.payload() < 2 || !(*which)(observe(now, from.name, Sent, p)) {
+		return
+	}
+	if fb.spoil.CompareAndSwap(which, nil) {
+		p.spoil()
+	}
 }
 
 // expire drops a packet whose hops are used up, and says so to its source.

@@ -126,6 +126,17 @@ func (l *Lab) Tap(see func(Packet)) (remove func()) { return l.fabric.tap(see) }
 // state and keeps answering.
 func (l *Lab) Cut(h *Host, cut bool) error { return h.cut(cut) }
 
+// Spoil changes the payload of the next packet that leaves a site and for which which returns true, so that its checksum still
+// is right: only who looks closer notices. It is only asked about TCP with payload; nil takes an earlier call back. What Tap
+// says of see holds for which.
+func (l *Lab) Spoil(which func(Packet) bool) {
+	if which == nil {
+		l.fabric.spoil.Store(nil)
+		return
+	}
+	l.fabric.spoil.Store(&which)
+}
+
 // everywhere calls f for all sites at once and waits.
 func (l *Lab) everywhere(f func(*site)) {
 	var wg sync.WaitGroup

@@ -32,6 +32,7 @@ func New(Config) (*Lab, error) { return nil, errLinux }
 func (*Lab) Close() error                      { return nil }
 func (*Lab) String() string                    { return errLinux.Error() }
 func (*Lab) Tap(func(Packet)) (remove func())  { return func() {} }
+func (*Lab) Spoil(func(Packet) bool)           {}
 func (*Lab) Cut(*Host, bool) error             { return errLinux }
 func Probe(*Lab, *Host) (b Behaviour, _ error) { return b, errLinux }
 

@@ -186,3 +186,13 @@ func (p *packet) finishICMP() {
 	p.l4[2], p.l4[3] = 0, 0
 	binary.BigEndian.PutUint16(p.l4[2:], ^fold(sum16(0, p.l4)))
 }
+
+// spoil changes the first bytes of a TCP segment's payload. The checksum stays right.
+func (p *packet) spoil() {
+	word := p.l4[len(p.l4)-p.payload():]
+	old := binary.BigEndian.Uint16(word)
+	binary.BigEndian.PutUint16(word, ^old)
+	if !p.partial {
+		replaceSum(p.l4[16:], old, ^old)
+	}
+}
