@@ -44,7 +44,7 @@ func bothConnect(ctx context.Context, g ground) (f finding, err error) {
 	var bad []error
 	for _, skew := range runs {
 		if err := m.meet(ctx, skew); err != nil {
-			bad = append(bad, fmt.Errorf("B %v after A: %w", skew, err))
+			bad = append(bad, fmt.Errorf("with B %v after A: %w", skew, err))
 			continue
 		}
 		good++

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 )
@@ -24,6 +25,12 @@ func sshClaims() []claim {
 			[]string{"sshd", "scp"}, scpBothWays},
 		{"rsync over nc", "rsync copies both ways over `peerd nc`, and what arrives has the right SHA-256",
 			[]string{"sshd", "rsync"}, rsyncBothWays},
+		{"peerd ssh", "`peerd ssh ID` logs in, passes standard input and output on byte by byte, and exits with the command's code",
+			[]string{"sshd", "ssh"}, peerdSSHLogin},
+		{"scp over peerd ssh", "scp -S, with a script that runs `peerd ssh`, copies both ways, and what arrives has the right SHA-256",
+			[]string{"sshd", "scp"}, scpOverPeerdSSH},
+		{"rsync over peerd ssh", "rsync -e 'peerd ssh' copies both ways, and what arrives has the right SHA-256",
+			[]string{"sshd", "rsync"}, rsyncOverPeerdSSH},
 	}
 }
 
@@ -75,13 +82,62 @@ func (w *world) run(ctx context.Context, stdin io.Reader, name string, args ...s
 	return out, err
 }
 
-func sshLogin(ctx context.Context, g ground) (f finding, err error) {
-	w, err := newSSHWorld(ctx, g, cell{A: "linux-drop", B: "user-rst", RTT: 20 * time.Millisecond})
+func sshLogin(ctx context.Context, g ground) (finding, error) {
+	return sshExperiment(ctx, g, cell{A: "linux-drop", B: "user-rst", RTT: 20 * time.Millisecond}, func(w *sshWorld) (finding, error) {
+		return w.login(ctx, g, "ssh", append(w.overNC(), "home")...)
+	})
+}
+
+func peerdSSHLogin(ctx context.Context, g ground) (finding, error) {
+	return sshExperiment(ctx, g, cell{A: "user-icmp", B: "linux-open", RTT: 20 * time.Millisecond}, func(w *sshWorld) (finding, error) {
+		return w.login(ctx, g, w.peerd, "ssh", "-F", w.config, w.peer)
+	})
+}
+
+func scpBothWays(ctx context.Context, g ground) (finding, error) {
+	return sshExperiment(ctx, g, cell{A: "linux-open", B: "linux-drop", RTT: transferRTT}, func(w *sshWorld) (finding, error) {
+		return w.copies(ctx, g, "home", append([]string{"scp", "-q"}, w.overNC()...)...)
+	})
+}
+
+func rsyncBothWays(ctx context.Context, g ground) (finding, error) {
+	return sshExperiment(ctx, g, cell{A: "user-drop", B: "linux-icmp", RTT: transferRTT}, func(w *sshWorld) (finding, error) {
+		config, err := w.overNCConfig()
+		if err != nil {
+			return finding{}, err
+		}
+		return w.copies(ctx, g, "home", "rsync", "-e", "ssh -F "+config)
+	})
+}
+
+func scpOverPeerdSSH(ctx context.Context, g ground) (finding, error) {
+	return sshExperiment(ctx, g, cell{A: "user-rst", B: "linux-drop", RTT: transferRTT}, func(w *sshWorld) (finding, error) {
+		script := filepath.Join(g.dir, "peerd-ssh")
+		if err := os.WriteFile(script, []byte("#!/bin/sh\nexec peerd ssh \"$@\"\n"), 0o755); err != nil {
+			return finding{}, err
+		}
+		return w.copies(ctx, g, w.peer, "scp", "-q", "-F", w.config, "-S", script)
+	})
+}
+
+func rsyncOverPeerdSSH(ctx context.Context, g ground) (finding, error) {
+	return sshExperiment(ctx, g, cell{A: "linux-drop", B: "linux-open", RTT: transferRTT}, func(w *sshWorld) (finding, error) {
+		name, err := sshUser()
+		if err != nil {
+			return finding{}, err
+		}
+		return w.copies(ctx, g, name+"@"+w.peer, "rsync", "-e", "peerd ssh -F "+w.config)
+	})
+}
+
+// sshExperiment runs one in a world of its own.
+func sshExperiment(ctx context.Context, g ground, c cell, try func(*sshWorld) (finding, error)) (finding, error) {
+	w, err := newSSHWorld(ctx, g, c)
 	if err != nil {
-		return f, err
+		return finding{}, err
 	}
 	defer w.lab.Close()
-	return w.login(ctx, g, "ssh", append(w.overNC(), "home")...)
+	return try(w)
 }
 
 // login runs commands over ssh, which is the program with arguments that end
@@ -107,60 +163,26 @@ func (w *sshWorld) login(ctx context.Context, g ground, ssh string, args ...stri
 	return finding{Text: fmt.Sprintf("%d MiB through cat in %.1f s, exit code 42", size>>20, took.Seconds())}, nil
 }
 
-func scpBothWays(ctx context.Context, g ground) (f finding, err error) {
-	w, err := newSSHWorld(ctx, g, cell{A: "linux-open", B: "linux-drop", RTT: transferRTT})
-	if err != nil {
-		return f, err
-	}
-	defer w.lab.Close()
-	config, err := w.overNCConfig()
-	if err != nil {
-		return f, err
-	}
-	return w.copies(ctx, g, func(from, to string) *exec.Cmd {
-		return exec.Command("scp", "-q", "-F", config, from, to)
-	})
-}
-
-func rsyncBothWays(ctx context.Context, g ground) (f finding, err error) {
-	w, err := newSSHWorld(ctx, g, cell{A: "user-drop", B: "linux-icmp", RTT: transferRTT})
-	if err != nil {
-		return f, err
-	}
-	defer w.lab.Close()
-	config, err := w.overNCConfig()
-	if err != nil {
-		return f, err
-	}
-	return w.copies(ctx, g, func(from, to string) *exec.Cmd {
-		return exec.Command("rsync", "-e", "ssh -F "+config, from, to)
-	})
-}
-
-// copies copies a file to B and another one from there, and compares.
-func (w *sshWorld) copies(ctx context.Context, g ground, command func(from, to string) *exec.Cmd) (f finding, err error) {
+// copies copies a file to B, which the program knows by that name, and another
+// one from there, and compares.
+func (w *sshWorld) copies(ctx context.Context, g ground, b string, program ...string) (f finding, err error) {
 	size := figure(g, int64(8<<20), int64(transferSize))
 	path := func(name string) string { return filepath.Join(g.dir, name) }
 	var texts []string
-	for seed, way := range []struct{ text, from, to string }{
-		{"to B", path("up"), "home:" + path("up.copy")},
-		{"from B", "home:" + path("down"), path("down.copy")},
+	for seed, way := range []struct{ text, source, from, to string }{
+		{"to B", path("up"), path("up"), b + ":" + path("up.copy")},
+		{"from B", path("down"), b + ":" + path("down"), path("down.copy")},
 	} {
-		_, source, _ := strings.Cut(":"+way.from, ":home:")
-		if source == "" {
-			source = way.from
-		}
-		sum, err := randomFile(source, byte(seed), size)
+		sum, err := randomFile(way.source, byte(seed), size)
 		if err != nil {
 			return f, err
 		}
 		began := time.Now()
-		cmd := command(way.from, way.to)
-		if _, err := w.run(ctx, nil, cmd.Args[0], cmd.Args[1:]...); err != nil {
+		if _, err := w.run(ctx, nil, program[0], append(slices.Clone(program[1:]), way.from, way.to)...); err != nil {
 			return f, err
 		}
 		took := time.Since(began)
-		if copied, err := fileSum(source + ".copy"); err != nil || copied != sum {
+		if copied, err := fileSum(way.source + ".copy"); err != nil || copied != sum {
 			return f, errors.Join(fmt.Errorf("what was copied %s is not the same", way.text), err)
 		}
 		texts = append(texts, fmt.Sprintf("%s in %.1f s", way.text, took.Seconds()))
