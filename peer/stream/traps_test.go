@@ -568,34 +568,21 @@ func TestTrapSumOfWindows(t *testing.T) {
 // instead of filling the memory.
 func TestAnswersThatNobodyTakes(t *testing.T) {
 	m, p := facing(t)
-	go func() {
-		for {
-			s, err := m.Accept()
-			if err != nil {
-				return
-			}
-			s.Refuse(proto.CodeNotExposed, string(bytes.Repeat([]byte("no "), 80)))
+	p.openStream(1)
+	s, err := m.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 * mostControl / 256 {
+		if err = s.answer(&proto.Opened{Code: proto.CodeNotExposed, Text: "no"}); err != nil {
+			break
 		}
-	}()
-	for id := uint32(1); m.Err() == nil && id < 40_000; id += 2 {
-		await(t, "few streams are under way", func() bool { return m.Streams() < 300 || m.Err() != nil })
-		p.conn.SetWriteDeadline(time.Now().Add(5 * time.Second))
-		request, _ := proto.Append(nil, &proto.Open{Target: "x"})
-		flood := frame{kind: frameWindow, flags: flagSYN, stream: id}.append(nil)
-		flood = append(frame{kind: frameData, stream: id, length: uint32(len(request))}.append(flood), request...)
-		if earlier := int(id) - 2*200; earlier > 0 { // it has been answered, and makes room
-			flood = frame{kind: frameWindow, flags: flagFIN, stream: uint32(earlier)}.append(flood)
-		}
-		if _, err := p.conn.Write(flood); err != nil {
+		if err = s.sendNow(make([]byte, 256)); err != nil {
 			break
 		}
 	}
-	select {
-	case <-m.Done():
-		if !errors.Is(m.Err(), errControl) {
-			t.Errorf("the session ended with %v", m.Err())
-		}
-	case <-time.After(5 * time.Second):
-		t.Error("the session goes on")
+	<-m.Done()
+	if !errors.Is(err, errControl) || !errors.Is(m.Err(), errControl) {
+		t.Errorf("an answer: %v; the session: %v", err, m.Err())
 	}
 }
