@@ -64,6 +64,8 @@ type window struct {
 	consumed uint64 // bytes of them that were read
 	last     time.Time
 	left     bool // the stream has ended: size was given back
+
+	seen uint64 // what received was when rested was last called
 }
 
 // get returns the window of a stream.
@@ -226,6 +228,18 @@ func (s *window) takeReserve(n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.credit -= n
+}
+
+// rested reports whether nothing was received since the last call, and something
+// before that: yamux may hold a buffer for nothing.
+func (s *window) rested() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.received != s.seen {
+		s.seen = s.received
+		return false
+	}
+	return s.received > 0
 }
 
 func (s *window) isFinished() bool {
