@@ -3,6 +3,7 @@ package peer
 import (
 	"context"
 	"errors"
+	"net"
 	"sync"
 	"testing"
 	"time"
@@ -104,6 +105,41 @@ func TestAwaitIsRefused(t *testing.T) {
 	a := startNode(t, Config{Server: url})
 	if _, err := a.Await(within(t, 10*time.Second), b.ID()); !errors.Is(err, ErrNotAuthorised) {
 		t.Errorf("Await of a peer that refuses: %v, want ErrNotAuthorised", err)
+	}
+}
+
+// A server that does not keep requests is not asked all the time.
+func TestAwaitPausesWithOldServer(t *testing.T) {
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	s := &lyingServer{key: identity.Generate()}
+	requests := make(chan time.Time, 16)
+	go func() {
+		raw, err := l.Accept()
+		if err != nil {
+			return
+		}
+		defer raw.Close()
+		peer := s.register(t, raw)
+		for {
+			m, err := proto.Read(peer.conn)
+			if err != nil {
+				return
+			}
+			if m, ok := m.(*proto.Introduce); ok {
+				requests <- time.Now()
+				proto.Write(peer.conn, &proto.Declined{Request: m.Request, Code: proto.CodeOffline})
+			}
+		}
+	}()
+	a := startNode(t, Config{Server: proto.ServerURL{Host: "127.0.0.1", Port: uint16(l.Addr().(*net.TCPAddr).Port), Key: s.key.ID()}})
+	go a.Await(t.Context(), identity.Generate().ID())
+	first, second := <-requests, <-requests
+	if pause := second.Sub(first); pause < minPause*3/4 || pause > 5*time.Second {
+		t.Errorf("asked again after %v, want about %v", pause, minPause)
 	}
 }
 

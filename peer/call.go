@@ -173,7 +173,7 @@ func (n *Node) announceLocked() {
 	if n.cfg.Answer {
 		return
 	}
-	ids := slices.Clone(n.cfg.AnswerFor)
+	var ids []proto.ID
 	for w := range n.calls {
 		ids = append(ids, w.peer)
 	}
@@ -183,7 +183,7 @@ func (n *Node) announceLocked() {
 		}
 	}
 	slices.SortFunc(ids, func(a, b proto.ID) int { return bytes.Compare(a[:], b[:]) })
-	ids = slices.Compact(ids)
+	ids = append(slices.Clone(n.cfg.AnswerFor), slices.Compact(ids)...) // those first, if there are too many
 	n.client.SetAnswersFor(ids[:min(len(ids), proto.MaxAnswersFor)])
 }
 

@@ -57,6 +57,9 @@ func (c Config) check() error {
 	if c.Key == nil || c.Server.Key.IsZero() {
 		return fmt.Errorf("peer: Config needs a Key and a Server")
 	}
+	if len(c.AnswerFor) > proto.MaxAnswersFor {
+		return fmt.Errorf("peer: Config.AnswerFor has %d peers, and at most %d are possible", len(c.AnswerFor), proto.MaxAnswersFor)
+	}
 	for name, addr := range c.Expose {
 		if err := (&proto.Open{Target: name}).Check(); err != nil || addr == "" {
 			return fmt.Errorf("peer: cannot expose target %q at %q", name, addr)
