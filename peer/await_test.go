@@ -186,3 +186,28 @@ func TestPauses(t *testing.T) {
 	}
 	within(time.Second)
 }
+
+// A session that has just ended is not handed out again, nor does the
+// introduction that made it make another one.
+func TestConnectAfterSessionsEnd(t *testing.T) {
+	url := startServer(t)
+	ka, kb := identity.Generate(), identity.Generate()
+	a := startNode(t, Config{Server: url, Key: ka, Answer: true, Allow: []proto.ID{kb.ID()}})
+	b := startNode(t, Config{Server: url, Key: kb, Answer: true, Allow: []proto.ID{ka.ID()}})
+	var last *Session
+	for i := range 12 {
+		from, to := a, b
+		if i%3 == 2 {
+			from, to = b, a
+		}
+		s, err := from.Connect(within(t, 10*time.Second), to.ID())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s == last {
+			t.Fatal("got a session that has ended")
+		}
+		last = s
+		s.mux.Close()
+	}
+}

@@ -48,15 +48,15 @@ func (n *Node) Await(ctx context.Context, id proto.ID) (*Session, error) {
 	return n.confirmed(ctx, wish{id, true})
 }
 
-func (n *Node) confirmed(ctx context.Context, w wish) (*Session, error) {
-	s, err := n.connect(ctx, w)
-	if err == nil {
-		err = s.awaitConfirmed(ctx)
-	}
+func (n *Node) confirmed(ctx context.Context, w wish) (confirmed *Session, err error) {
+	err = n.use(ctx, w, func(s *Session) error {
+		confirmed = s
+		return s.awaitConfirmed(ctx)
+	})
 	if err != nil {
 		return nil, err
 	}
-	return s, nil
+	return confirmed, nil
 }
 
 // Dial opens a stream to a target that a peer offers, over a session with it
@@ -67,16 +67,32 @@ func (n *Node) confirmed(ctx context.Context, w wish) (*Session, error) {
 // only; its end leaves the session, and other calls that wait for it, alone. The
 // error is that of Connect.
 func (n *Node) Dial(ctx context.Context, id proto.ID, target string) (*Stream, error) {
-	s, err := n.connect(ctx, wish{peer: id})
-	if err != nil {
-		return nil, err
-	}
-	in, err := s.Open(ctx, target)
-	if err != nil {
-		return nil, &DialError{Peer: id, Phase: PhaseOpen, Err: err}
-	}
-	return in, nil
+	var in *Stream
+	err := n.use(ctx, wish{peer: id}, func(s *Session) (err error) {
+		if in, err = s.Open(ctx, target); err != nil {
+			return &DialError{Peer: id, Phase: PhaseOpen, Err: err}
+		}
+		return nil
+	})
+	return in, err
 }
+
+// use does something with a session. Should that fail because the session, which
+// was in order, has ended just now, it is done again with another one. A peer
+// that ends them all is not asked for ever.
+func (n *Node) use(ctx context.Context, w wish, do func(*Session) error) error {
+	for tries := 1; ; tries++ {
+		s, err := n.connect(ctx, w)
+		if err != nil {
+			return err
+		}
+		if err = do(s); err == nil || !s.wasConfirmed() || s.Err() == nil || tries == maxTries {
+			return err
+		}
+	}
+}
+
+const maxTries = 3
 
 // connect returns a live session, which may not be confirmed yet.
 func (n *Node) connect(ctx context.Context, w wish) (*Session, error) {
@@ -124,8 +140,10 @@ func (n *Node) join(w wish) (*call, *Session, error) {
 	if n.client == nil {
 		return nil, nil, errNotStarted
 	}
-	if list := n.sessions[w.peer]; len(list) > 0 {
-		return nil, list[len(list)-1], nil
+	for _, s := range slices.Backward(n.sessions[w.peer]) {
+		if s.Err() == nil { // one that has just ended may be there still
+			return nil, s, nil
+		}
 	}
 	c := n.calls[w]
 	if c == nil {
@@ -219,9 +237,10 @@ func (n *Node) call(ctx context.Context, w wish, c *call) {
 	var p patience
 	for {
 		asked := time.Now()
-		err := n.attempt(ctx, w)
+		s, err := n.attempt(ctx, w)
 		switch {
 		case err == nil:
+			n.endCall(w, c, s, nil) // unless adopt has done so
 			return
 		case ctx.Err() != nil:
 			n.failCall(w, c, &DialError{Peer: w.peer, Phase: PhaseIntroduce, Err: ErrClosed})
@@ -237,20 +256,29 @@ func (n *Node) call(ctx context.Context, w wish, c *call) {
 	}
 }
 
-// attempt asks for an introduction and carries it out; nil means that there is a
-// session. What the peer has begun meanwhile will do as well.
-func (n *Node) attempt(ctx context.Context, w wish) error {
-	if m := n.meetingWith(w.peer); m != nil && m.await(ctx) == nil {
-		return nil
-	}
-	intro, err := n.client.IntroduceWithin(ctx, w.wait(), w.peer, n.candidates())
-	if err == nil {
-		return n.meet(intro).await(ctx)
-	}
+// attempt asks for an introduction and carries it out. What the peer has begun
+// meanwhile will do as well.
+func (n *Node) attempt(ctx context.Context, w wish) (*Session, error) {
 	if m := n.meetingWith(w.peer); m != nil {
-		return m.await(ctx)
+		if s, err := m.await(ctx); err == nil {
+			return s, nil
+		}
 	}
-	return n.introduceError(w.peer, err)
+	for {
+		intro, err := n.client.IntroduceWithin(ctx, w.wait(), w.peer, n.candidates())
+		m := n.meetingWith(w.peer)
+		switch {
+		case err == nil:
+			m = n.meet(intro)
+		case m == nil:
+			return nil, n.introduceError(w.peer, err)
+		}
+		if m != nil {
+			return m.await(ctx)
+		}
+		// The server took our request for one that had crossed an introduction
+		// which we have used up already. It does so once.
+	}
 }
 
 // wait is for how long the server is asked to keep a request.
@@ -264,18 +292,24 @@ func (w wish) wait() time.Duration {
 // failCall ends a call without a session, unless a session has come about by
 // the peer's own introduction, or nobody waits for it any more.
 func (n *Node) failCall(w wish, c *call, err error) {
-	n.mu.Lock()
-	current := n.calls[w] == c
-	if current {
-		delete(n.calls, w)
-		n.announceLocked()
-		c.err = err
-		close(c.done)
-	}
-	n.mu.Unlock()
-	if current {
+	if n.endCall(w, c, nil, err) {
 		n.emit(Event{Kind: ConnectFailed, Peer: w.peer, Err: err})
 	}
+}
+
+// endCall gives everybody who waits for a call its result. It reports whether
+// the call had none yet.
+func (n *Node) endCall(w wish, c *call, s *Session, err error) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.calls[w] != c {
+		return false
+	}
+	delete(n.calls, w)
+	n.announceLocked()
+	c.session, c.err = s, err
+	close(c.done)
+	return true
 }
 
 // introduceError says what the outcome of a request means to the user.
@@ -325,12 +359,12 @@ func (p *patience) next(kept time.Duration) time.Duration {
 	return p.pause*3/4 + rand.N(p.pause/2)
 }
 
-// meetingWith returns a meeting with a peer that is under way, or nil.
+// meetingWith returns a meeting with a peer that is not settled yet, or nil.
 func (n *Node) meetingWith(id proto.ID) *meeting {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for _, m := range n.meetings {
-		if m.peer == id {
+		if m.peer == id && !m.isSettled() {
 			return m
 		}
 	}

@@ -50,13 +50,17 @@ type result struct {
 // introduced takes up an introduction that the peer asked for.
 func (n *Node) introduced(intro rendezvous.Introduction) { n.meet(intro) }
 
-// meet takes up an introduction; one that is known already is joined.
+// meet takes up an introduction. One that is known already is joined; nil means
+// that it has been used up.
 func (n *Node) meet(intro rendezvous.Introduction) *meeting {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	id := intro.Transcript.Introduction
-	if m := n.meetings[id]; m != nil {
+	if m := n.meetings[id]; m != nil && !m.isSettled() {
 		return m
+	}
+	if slices.Contains(n.met, id) {
+		return nil
 	}
 	m := &meeting{
 		node: n, intro: intro, peer: intro.Transcript.Party(intro.Role.Peer()).ID,
@@ -73,6 +77,7 @@ func (n *Node) meet(intro rendezvous.Introduction) *meeting {
 	}
 	n.endOldMeetingsLocked(m.peer)
 	n.meetings[id] = m
+	n.met = append(n.met[max(0, len(n.met)-maxMet+1):], id)
 	n.tasks.Go(m.run)
 	return m
 }
@@ -83,6 +88,10 @@ const (
 	maxMeetings     = 32
 	maxPeerMeetings = 4
 )
+
+// maxMet bounds the introductions that are remembered, which come again within
+// seconds if they do.
+const maxMet = 64
 
 var errBusy = errors.New("too many connections are being made")
 
@@ -262,13 +271,22 @@ func (m *meeting) progress() (Phase, []punch.Event) {
 	return m.phase, slices.Clone(m.events)
 }
 
-// await waits until the meeting is settled; nil means with a session.
-func (m *meeting) await(ctx context.Context) error {
+// await waits until the meeting is settled.
+func (m *meeting) await(ctx context.Context) (*Session, error) {
 	select {
 	case <-m.settled:
-		return m.err
+		return m.session, m.err
 	case <-ctx.Done():
-		return ctx.Err()
+		return nil, ctx.Err()
+	}
+}
+
+func (m *meeting) isSettled() bool {
+	select {
+	case <-m.settled:
+		return true
+	default:
+		return false
 	}
 }
 

@@ -42,6 +42,7 @@ type Node struct {
 	observed   netip.AddrPort           // of this node
 	calls      map[wish]*call           // connections that this node is making
 	meetings   map[proto.Token]*meeting // by introduction
+	met        []proto.Token            // the latest introductions
 	sessions   map[proto.ID][]*Session  // newest last
 	services   map[string]*listener     // of Listen
 	remotes    map[proto.ID]int         // listeners for peers

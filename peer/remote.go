@@ -28,9 +28,6 @@ const maxRemotes = 64
 // has ended it. Streams that were accepted outlive its Close. The context covers
 // the call only. The error wraps a *RefusedError if the peer does not listen.
 func (s *Session) Listen(ctx context.Context, bind string) (net.Listener, error) {
-	if s.node.isClosing() {
-		return nil, ErrClosed
-	}
 	reply := proto.NewToken().String()
 	in, err := s.mux.OpenListen(ctx, bind, reply)
 	if err != nil {
@@ -41,9 +38,10 @@ func (s *Session) Listen(ctx context.Context, bind string) (net.Listener, error)
 		s.forgetRemote(reply)
 		in.Close()
 	})
-	s.node.mu.Lock()
-	s.remotes[reply] = l
-	s.node.mu.Unlock()
+	if !s.keepRemote(reply, l) {
+		in.Abort()
+		return nil, ErrClosed
+	}
 	interrupted := context.AfterFunc(ctx, in.Abort)
 	err = in.Opened()
 	if !interrupted() {
@@ -86,6 +84,16 @@ func (a remoteAddr) Network() string {
 
 // String returns the address as the peer states it.
 func (a remoteAddr) String() string { return string(a) }
+
+// keepRemote makes a listener known, unless the node is closing.
+func (s *Session) keepRemote(reply string, l *listener) bool {
+	s.node.mu.Lock()
+	defer s.node.mu.Unlock()
+	if !s.node.closing {
+		s.remotes[reply] = l
+	}
+	return !s.node.closing
+}
 
 func (s *Session) forgetRemote(reply string) {
 	s.node.mu.Lock()

@@ -112,6 +112,16 @@ func (s *Session) awaitConfirmed(ctx context.Context) error {
 	return nil
 }
 
+// wasConfirmed reports whether both sides have confirmed the session.
+func (s *Session) wasConfirmed() bool {
+	select {
+	case <-s.conn.settled:
+		return s.conn.err == nil
+	default:
+		return false
+	}
+}
+
 // Peer returns the verified ID of the other end.
 func (s *Session) Peer() proto.ID { return s.peer }
 
