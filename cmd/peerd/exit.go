@@ -129,6 +129,7 @@ func oneLine(text string) string {
 func (s subject) judge(err error) (code int, text string) {
 	var (
 		usage    *usageError
+		coded    *codedError
 		stopped  *signalError
 		timeout  *timeoutError
 		mismatch *identity.MismatchError
@@ -141,6 +142,8 @@ func (s subject) judge(err error) (code int, text string) {
 		return 0, ""
 	case errors.As(err, &usage):
 		return exitUsage, usage.Error()
+	case errors.As(err, &coded):
+		return coded.code, coded.text
 	case errors.Is(err, errBrokenPipe):
 		return exitBrokenPipe, ""
 	case errors.As(err, &stopped):

@@ -108,7 +108,7 @@ func (p *program) rootCommand() *cobra.Command {
 	f.BoolVarP(&p.quiet, "quiet", "q", false, "log nothing")
 	once(f, "config", "json", "verbose", "quiet")
 	root.AddCommand(p.serveCommand(), p.runCommand(), p.connectCommand(), p.ncCommand(), p.sshCommand(), p.pingCommand(), p.idCommand(),
-		p.peersCommand(), p.allowCommand(), p.denyCommand(), p.versionCommand())
+		p.peersCommand(), p.allowCommand(), p.denyCommand(), p.pairCommand(), p.versionCommand())
 	describeVariables(root)
 	root.InitDefaultHelpCmd()
 	for _, cmd := range root.Commands() {
