@@ -303,7 +303,6 @@ func (s configSchema) suggestion(key string) string {
 		table, name = "", key
 	}
 	var places []string
-	best, distance := "", 3
 	for known := range s.flags {
 		if t, n, ok := strings.Cut(known, "."); ok && n == name {
 			places = append(places, "["+t+"]")
@@ -313,15 +312,11 @@ func (s configSchema) suggestion(key string) string {
 		slices.Sort(places)
 		return fmt.Sprintf(", which belongs into %s", strings.Join(slices.Compact(places), " or "))
 	}
-	for _, known := range slices.Sorted(s.keys(table)) {
-		if d := editDistance(name, known); d < distance {
-			best, distance = known, d
-		}
-	}
-	if best == "" {
+	like := nearest(name, slices.Collect(s.keys(table)))
+	if len(like) == 0 {
 		return ""
 	}
-	return fmt.Sprintf(", did you mean %q?", join(table, best))
+	return fmt.Sprintf(", did you mean %q?", join(table, like[0]))
 }
 
 // keys returns the names that a table takes.
@@ -339,26 +334,4 @@ func (s configSchema) keys(table string) func(yield func(string) bool) {
 			}
 		}
 	}
-}
-
-// editDistance counts the characters to insert, delete or replace to make one
-// text of another (Levenshtein).
-func editDistance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			replaced := diagonal
-			if a[i] != b[j] {
-				replaced++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(replaced, row[j]+1, diagonal+1)
-		}
-	}
-	return row[len(b)]
 }

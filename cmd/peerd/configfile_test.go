@@ -27,17 +27,6 @@ func TestSchema(t *testing.T) {
 	}
 }
 
-func TestEditDistance(t *testing.T) {
-	for _, test := range []struct {
-		a, b string
-		want int
-	}{{"", "", 0}, {"", "abc", 3}, {"expsoe", "expose", 2}, {"listen", "lisen", 1}, {"kitten", "sitting", 3}} {
-		if got := editDistance(test.a, test.b); got != test.want || editDistance(test.b, test.a) != test.want {
-			t.Errorf("%q, %q: %d, want %d", test.a, test.b, got, test.want)
-		}
-	}
-}
-
 // Every key of a file that is taken is one of the schema and has a line.
 func FuzzParseConfig(f *testing.F) {
 	f.Add("server = \"x\"\nexpose = ['22']\n[serve]\nlisten = ':1' # c\n[peers]\na.b = 1\n\"c.d\" = \"" + proto.ID{1}.String() + "\"\n")

@@ -77,16 +77,15 @@ func (p *program) lookUp(text string) (proto.ID, error) {
 
 // nearestName says which name may have been meant.
 func nearestName(text string, names []petname) string {
-	best, distance := "", 3
+	var known []string
 	for _, n := range names {
-		if d := editDistance(strings.ToLower(text), strings.ToLower(n.name)); d < distance {
-			best, distance = n.name, d
-		}
+		known = append(known, strings.ToLower(n.name))
 	}
-	if best == "" {
+	like := nearest(strings.ToLower(text), known)
+	if len(like) == 0 {
 		return ""
 	}
-	return fmt.Sprintf(" (did you mean %s?)", best)
+	return fmt.Sprintf(" (did you mean %s?)", strings.Join(like, " or "))
 }
 
 // nameOf returns what people call a peer, or "".

@@ -78,11 +78,18 @@ func (p *program) run(ctx context.Context, args []string) error {
 	}
 	text := err.Error()
 	if cmd == root && !strings.HasPrefix(args[0], "-") {
-		if like := root.SuggestionsFor(args[0]); len(like) > 0 {
+		if like := nearest(args[0], commandNames(root)); len(like) > 0 {
 			text += fmt.Sprintf(": did you mean %s?", strings.Join(like, " or "))
 		}
 	}
 	return &usageError{cmd, text}
+}
+
+func commandNames(root *cobra.Command) (names []string) {
+	for _, cmd := range root.Commands() {
+		names = append(names, cmd.Name())
+	}
+	return names
 }
 
 func (p *program) rootCommand() *cobra.Command {
@@ -91,8 +98,8 @@ func (p *program) rootCommand() *cobra.Command {
 		Short:         "Direct TCP connections through NATs",
 		Long:          longHelp,
 		SilenceErrors: true, SilenceUsage: true,
-		DisableSuggestions: true, SuggestionsMinimumDistance: 2,
-		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return p.checkFlags(cmd) },
+		DisableSuggestions: true,
+		PersistentPreRunE:  func(cmd *cobra.Command, _ []string) error { return p.checkFlags(cmd) },
 	}
 	root.SetIn(p.stdin)
 	root.SetOut(p.stdout)
