@@ -89,7 +89,7 @@ func sshLogin(ctx context.Context, g ground) (finding, error) {
 }
 
 func peerdSSHLogin(ctx context.Context, g ground) (finding, error) {
-	return sshExperiment(ctx, g, cell{A: "user-icmp", B: "linux-open", RTT: 20 * time.Millisecond}, func(w *sshWorld) (finding, error) {
+	return sshExperiment(ctx, g, cell{A: "user-drop", B: "linux-open", RTT: 20 * time.Millisecond}, func(w *sshWorld) (finding, error) {
 		return w.login(ctx, g, w.peerd, "ssh", "-F", w.config, w.peer)
 	})
 }
