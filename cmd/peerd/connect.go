@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/peerd/peerd/peer"
 	"github.com/peerd/peerd/peer/tunnel"
@@ -75,6 +76,7 @@ with SIGINT (exit code 130) or SIGTERM (143).`,
 	f.StringArrayVarP(&o.dynamic, "dynamic-forward", "D", nil, "be a SOCKS5 proxy at `[BIND:]PORT` that leads to the peer")
 	f.StringVarP(&o.stdio, "stdio-forward", "W", "", "join standard input and output to a `TARGET` of the peer")
 	once(f, "local-forward", "remote-forward", "dynamic-forward", "stdio-forward")
+	f.VisitAll(func(flag *pflag.Flag) { cmd.RegisterFlagCompletionFunc(flag.Name, cobra.NoFileCompletions) })
 	f.Uint16Var(&o.localPort, "local-port", 0, "local TCP `PORT` for the peer and the server (default a free one)")
 	f.DurationVar(&o.timeout, "timeout", 30*time.Second, "wait up to `LIMIT` for a peer that is offline, and for the connection; later, too, connections that come in wait this long for it")
 	once(f, "local-forward", "remote-forward", "dynamic-forward", "stdio-forward")

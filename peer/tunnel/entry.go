@@ -29,8 +29,8 @@ const (
 )
 
 // Serve accepts connections until the listener fails for good, or ctx has
-// ended: then it closes the listener and returns when all handlers have. The
-// error is the listener's, or the context's cause.
+// ended. Then it closes the listener, ends the handlers' context and returns when
+// they have. The error is the listener's, or the context's cause.
 func (e Entry) Serve(ctx context.Context, l net.Listener) error {
 	var handlers sync.WaitGroup
 	defer handlers.Wait()

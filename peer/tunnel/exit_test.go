@@ -172,6 +172,10 @@ func TestListenUnix(t *testing.T) {
 	if _, err := os.Stat(name); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("the socket is still there: %v", err)
 	}
+	long := Bind{Path: name + strings.Repeat("x", 200)}
+	if _, err := long.Listen(t.Context()); err == nil || !strings.Contains(err.Error(), "too long") {
+		t.Errorf("on a long path: %v", err)
+	}
 	os.WriteFile(name, nil, 0o600)
 	if _, err := b.Listen(t.Context()); err == nil || !strings.Contains(err.Error(), "a file is in its place") {
 		t.Errorf("on a file: %v", err)

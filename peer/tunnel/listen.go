@@ -36,12 +36,18 @@ func (b Bind) address() string {
 	return joinHostPort(b.Host, b.Port)
 }
 
+// shortPath is a length in bytes that every system allows the path of a unix
+// socket.
+const shortPath = 90
+
 func listenUnix(ctx context.Context, name string) (net.Listener, error) {
 	if strings.HasPrefix(name, "@") {
 		name = "./" + name // a file, not a name in Linux's abstract namespace
 	}
 	l, err := bindUnix(ctx, name)
 	switch {
+	case errors.Is(err, syscall.EINVAL) && len(name) > shortPath:
+		return nil, fmt.Errorf("cannot listen on %s%s: the path is too long for a unix socket; choose another", unixPrefix, name)
 	case errors.Is(err, syscall.EADDRINUSE):
 		return nil, fmt.Errorf("cannot listen on %s%s: %s", unixPrefix, name, occupant(name))
 	case err != nil:
