@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -39,6 +40,7 @@ func echoClaims() []claim {
 type echoFigures struct {
 	way           string
 	alone, beside []time.Duration // sorted
+	queue         time.Duration   // that another connection of the sender's host waited more, at the median
 	share         float64         // of the path, that bulk had
 }
 
@@ -76,7 +78,7 @@ func showEcho(ctx context.Context, g ground) (f finding, err error) {
 	if g.whole {
 		most, least = echoMore, bulkShare
 	}
-	f.Table = &table{Head: []string{"bulk", "echo alone: median, ms", "95 %", "beside bulk: median, ms", "95 %", "more: median, ms", "bulk has of the path"}}
+	f.Table = &table{Head: []string{"bulk", "echo alone: median, ms", "95 %", "beside bulk: median, ms", "95 %", "more: median, ms", "of which in the path's queue", "bulk has of the path"}}
 	var failed []error
 	for i, way := range echoWays {
 		figures, err := w.measure(ctx, i == 1, figure(g, 60, 300))
@@ -85,11 +87,11 @@ func showEcho(ctx context.Context, g ground) (f finding, err error) {
 		}
 		failed = append(failed, figures.check(most, least))
 		row := []string{way}
-		for _, d := range []time.Duration{percentile(figures.alone, 0.5), percentile(figures.alone, 0.95), percentile(figures.beside, 0.5), percentile(figures.beside, 0.95), figures.more()} {
+		for _, d := range []time.Duration{percentile(figures.alone, 0.5), percentile(figures.alone, 0.95), percentile(figures.beside, 0.5), percentile(figures.beside, 0.95), figures.more(), figures.queue} {
 			row = append(row, fmt.Sprintf("%.1f", ms(d)))
 		}
 		f.Table.Rows = append(f.Table.Rows, append(row, fmt.Sprintf("%.1f %%", 100*figures.share)))
-		f.Text += fmt.Sprintf("bulk %s: %+.1f ms, %.0f %% of the path. ", way, ms(figures.more()), 100*figures.share)
+		f.Text += fmt.Sprintf("bulk %s: %+.1f ms, %.1f of them in the path's queue; %.0f %% of the path. ", way, ms(figures.more()), ms(figures.queue), 100*figures.share)
 	}
 	return f, errors.Join(failed...)
 }
@@ -98,6 +100,7 @@ func showEcho(ctx context.Context, g ground) (f finding, err error) {
 type echoWorld struct {
 	*tunnelWorld
 	echo, bulk net.Listener
+	other      net.Listener // an echo on the server's host
 	serving    sync.WaitGroup
 }
 
@@ -123,13 +126,18 @@ func (w *echoWorld) serve(ctx context.Context) (err error) {
 	if w.bulk, err = w.lab.B.Listen(w.links[1].listenAt); err != nil {
 		return err
 	}
-	w.serving.Go(func() { accepting(serveEcho)(w.echo) })
+	if w.other, err = w.lab.Server.Listen(netip.AddrPortFrom(w.lab.Server.Addr(), 0).String()); err != nil {
+		return err
+	}
+	for _, l := range []net.Listener{w.echo, w.other} {
+		w.serving.Go(func() { accepting(serveEcho)(l) })
+	}
 	return w.connect(ctx)
 }
 
 func (w *echoWorld) close() {
 	w.lab.Close()
-	for _, l := range []net.Listener{w.echo, w.bulk} {
+	for _, l := range []net.Listener{w.echo, w.bulk, w.other} {
 		if l != nil {
 			l.Close()
 		}
@@ -155,6 +163,16 @@ func (w *echoWorld) measure(ctx context.Context, fromB bool, n int) (f echoFigur
 	if f.alone, err = echoes(echo, n); err != nil {
 		return f, err
 	}
+	other, err := w.dialOther(ctx, fromB)
+	if err != nil {
+		return f, err
+	}
+	defer other.Close()
+	defer context.AfterFunc(ctx, func() { other.Close() })()
+	otherAlone, err := echoes(other, n)
+	if err != nil {
+		return f, err
+	}
 	b, err := w.startBulk(ctx, fromB, 0)
 	if err != nil {
 		return f, err
@@ -168,7 +186,22 @@ func (w *echoWorld) measure(ctx context.Context, fromB bool, n int) (f echoFigur
 		return f, err
 	}
 	f.share = float64(b.received.Load()-before) * 8 / time.Since(began).Seconds() / float64(echoPath.Rate)
+	otherBeside, err := echoes(other, n)
+	if err != nil {
+		return f, err
+	}
+	f.queue = percentile(otherBeside, 0.5) - percentile(otherAlone, 0.5)
 	return f, nil
+}
+
+// dialOther connects the host that sends bulk to an echo on the server's host: the
+// way there waits in the same queue, and knows nothing of peerd.
+func (w *echoWorld) dialOther(ctx context.Context, fromB bool) (net.Conn, error) {
+	from := w.lab.A
+	if fromB {
+		from = w.lab.B
+	}
+	return from.Dial(ctx, w.other.Addr().String())
 }
 
 // echoes measures n times how long a byte takes there and back, and sorts.

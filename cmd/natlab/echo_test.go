@@ -31,7 +31,7 @@ func BenchmarkEchoBesideBulk(b *testing.B) {
 			}{
 				{ms(percentile(f.alone, 0.5)), "alone-ms"}, {ms(percentile(f.alone, 0.95)), "alone-p95-ms"},
 				{ms(percentile(f.beside, 0.5)), "beside-ms"}, {ms(percentile(f.beside, 0.95)), "beside-p95-ms"},
-				{ms(f.more()), "more-ms"}, {f.share, "share"},
+				{ms(f.more()), "more-ms"}, {ms(f.queue), "queue-ms"}, {f.share, "share"},
 			} {
 				b.ReportMetric(m.value, m.unit)
 			}
