@@ -173,12 +173,16 @@ type abortCell struct {
 	event   abortEvent
 	moment  abortMoment
 	reverse bool // B sends to A; else A to B
+	remote  bool // by way of -R: B dials and A listens; else the other way round
 }
 
 func (c abortCell) String() string {
 	way := "A to B"
 	if c.reverse {
 		way = "B to A"
+	}
+	if c.remote {
+		way += " through -R"
 	}
 	return fmt.Sprintf("%s %s, %s", c.event, c.moment, way)
 }

@@ -40,6 +40,7 @@ func TestAbortsAreComplete(t *testing.T) {
 	for e := range abortTable {
 		want = append(want, abortCells(abortEvent(e))...)
 	}
+	want = append(want, remote(abortCells(senderEnds, senderResets, senderKilled, receiverKilled, senderPeerdKilled, receiverPeerdKilled))...)
 	for e := range ncToTarget {
 		want = append(want, ncCells(ncEvent(e))...)
 	}

@@ -157,10 +157,15 @@ func newTunnelWorld(ctx context.Context, g ground, c cell, n int) (t *tunnelWorl
 	if t.world, err = newWorld(ctx, g.peerd, g.dir, c, expose...); err != nil {
 		return nil, err
 	}
-	for i := range t.links {
-		t.links[i].dialler, t.links[i].listener = t.lab.A, t.lab.B
-	}
+	t.place(t.lab.A, t.lab.B)
 	return t, nil
+}
+
+// place says on which host applications dial and on which they listen.
+func (t *tunnelWorld) place(diallers, listeners *natlab.Host) {
+	for i := range t.links {
+		t.links[i].dialler, t.links[i].listener = diallers, listeners
+	}
 }
 
 // connect starts peerd connect on A with a forward to every target.
@@ -168,6 +173,25 @@ func (t *tunnelWorld) connect(ctx context.Context) (err error) {
 	var forwards []string
 	for i, l := range t.links {
 		forwards = append(forwards, "-L", l.dialAddr+":"+targetName(i))
+	}
+	t.connects, err = t.startConnect(ctx, t.lab.A, "a", t.peer, forwards...)
+	return err
+}
+
+// connectRemote starts peerd connect on A with a remote forward for every link.
+func (t *tunnelWorld) connectRemote(ctx context.Context) error {
+	id, err := t.id(ctx, t.lab.A, "a")
+	if err != nil {
+		return err
+	}
+	// run reads the file again when it has changed.
+	if err := t.configure("b", "authorized_peers", fmt.Sprintf("permit-listen=\"*\" %s\n", id)); err != nil {
+		return err
+	}
+	t.place(t.lab.B, t.lab.A)
+	var forwards []string
+	for _, l := range t.links {
+		forwards = append(forwards, "-R", l.dialAddr+":"+l.listenAt)
 	}
 	t.connects, err = t.startConnect(ctx, t.lab.A, "a", t.peer, forwards...)
 	return err
@@ -187,7 +211,7 @@ func plainTCP(h *natlab.Host, n int) *tunnelWorld {
 func abortCells(events ...abortEvent) (cells []abortExperiment) {
 	for _, e := range events {
 		for _, m := range abortMoments {
-			cells = append(cells, abortCell{e, m, false}, abortCell{e, m, true})
+			cells = append(cells, abortCell{event: e, moment: m}, abortCell{event: e, moment: m, reverse: true})
 		}
 	}
 	return cells
@@ -197,9 +221,19 @@ func abortCells(events ...abortEvent) (cells []abortExperiment) {
 // that is the sender's in one direction and the receiver's in the other.
 func peerdCells(ofB bool, senders, receivers abortEvent) (cells []abortExperiment) {
 	for _, m := range abortMoments {
-		cells = append(cells, abortCell{senders, m, ofB}, abortCell{receivers, m, !ofB})
+		cells = append(cells, abortCell{event: senders, moment: m, reverse: ofB}, abortCell{event: receivers, moment: m, reverse: !ofB})
 	}
 	return cells
+}
+
+// remote are the same cells by way of -R.
+func remote(cells []abortExperiment) (remote []abortExperiment) {
+	for _, c := range cells {
+		c := c.(abortCell)
+		c.remote = true
+		remote = append(remote, c)
+	}
+	return remote
 }
 
 // abortWorld is the NATs and the path that the tables are tried with.
@@ -226,6 +260,9 @@ func abortGroups() []abortGroup {
 		{"path cut", abortCells(pathCut), cutLimit, cut},
 		{"nc path cut", ncCells(ncPathCut), cutLimit, cut},
 		{"applications", abortCells(senderEnds, senderResets, senderKilled, receiverKilled), abortLimit, nil},
+		{"applications, -R", remote(abortCells(senderEnds, senderResets, senderKilled, receiverKilled)), abortLimit, nil},
+		{"connect killed, -R", remote(peerdCells(false, senderPeerdKilled, receiverPeerdKilled)), abortLimit, ofConnect(os.Kill)},
+		{"run killed, -R", remote(peerdCells(true, senderPeerdKilled, receiverPeerdKilled)), abortLimit, ofRun(os.Kill)},
 		{"connect killed", peerdCells(false, senderPeerdKilled, receiverPeerdKilled), abortLimit, ofConnect(os.Kill)},
 		{"run killed", peerdCells(true, senderPeerdKilled, receiverPeerdKilled), abortLimit, ofRun(os.Kill)},
 		{"connect stopped", peerdCells(false, senderPeerdStopped, receiverPeerdStopped), abortLimit, ofConnect(syscall.SIGTERM)},
@@ -248,10 +285,16 @@ func end(cmd *natlab.Cmd, s os.Signal, code int) error {
 	return nil
 }
 
-// usesNC reports whether the cells are those of nc.
-func (g abortGroup) usesNC() bool {
-	_, ok := g.cells[0].(ncCell)
-	return ok
+// connect starts peerd connect, if the cells use it.
+func (g abortGroup) connect(ctx context.Context, w *tunnelWorld) error {
+	c, ok := g.cells[0].(abortCell)
+	switch {
+	case !ok: // nc's
+		return nil
+	case c.remote:
+		return w.connectRemote(ctx)
+	}
+	return w.connect(ctx)
 }
 
 // try runs a group in a world of its own.
@@ -265,10 +308,8 @@ func (g abortGroup) try(ctx context.Context, on ground) ([]abortResult, error) {
 		return nil, err
 	}
 	defer w.lab.Close()
-	if !g.usesNC() {
-		if err := w.connect(ctx); err != nil {
-			return nil, err
-		}
+	if err := g.connect(ctx, w); err != nil {
+		return nil, err
 	}
 	if g.strike == nil {
 		return runEach(ctx, w, g.cells), nil

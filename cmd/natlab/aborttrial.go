@@ -185,7 +185,7 @@ func (c abortCell) open(ctx context.Context, w *tunnelWorld, i int) (trial, erro
 	if err != nil {
 		return nil, err
 	}
-	if c.reverse {
+	if c.reverse != c.remote {
 		return &abortTrial{pair{c.moment, listener, dialler}, c.event}, nil
 	}
 	return &abortTrial{pair{c.moment, dialler, listener}, c.event}, nil

@@ -41,7 +41,7 @@ func newConnectedWorld(ctx context.Context, g ground, c cell, n int) (*tunnelWor
 
 // bothWays are two cells, one for each direction, in the middle of data.
 func bothWays(event abortEvent) []abortCell {
-	return []abortCell{{event, duringData, false}, {event, duringData, true}}
+	return []abortCell{{event: event, moment: duringData}, {event: event, moment: duringData, reverse: true}}
 }
 
 // showStopped stops each process while both directions are busy.
@@ -132,7 +132,7 @@ func showSpoiled(ctx context.Context, g ground) (f finding, err error) {
 			return f, fmt.Errorf("bytes spoiled, %v: %w", c, err)
 		}
 	}
-	if r := runOne(ctx, w, abortCell{senderEnds, afterData, false}, 2); r.err != nil {
+	if r := runOne(ctx, w, abortCell{event: senderEnds, moment: afterData}, 2); r.err != nil {
 		return f, fmt.Errorf("the next connection: %w", r.err)
 	}
 	return finding{Text: "2 transfers ended by a reset on either side, the next one was right"}, nil
