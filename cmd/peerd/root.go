@@ -39,7 +39,8 @@ connection, and tunnels streams over it.
 
   vps$   peerd serve                                          # prints peerd://203.0.113.7:7878#KEY
   home$  peerd run --server peerd://203.0.113.7:7878#KEY --expose 22 --allow TRIP-ID
-  trip$  ssh -o ProxyCommand='peerd nc HOME-ID 22' me@home    # PEERD_SERVER is set
+  trip$  peerd ssh me@HOME-ID                                 # PEERD_SERVER is set
+  trip$  peerd connect HOME-ID -L 2222:22
 
 Settings: a flag, or else its environment variable, or else the configuration
 file, or else the default. The variable of each flag stands in its command's

@@ -105,7 +105,9 @@ func cutBind(text string) (b Bind, rest string, more bool, err error) {
 		return Bind{}, "", false, err
 	}
 	first, rest, more = strings.Cut(rest, ":")
-	b.Port, err = parsePort(first, 0)
+	if b.Port, err = parsePort(first, 0); err != nil {
+		err = fmt.Errorf("%w; a path would have a / in it", err)
+	}
 	return b, rest, more, err
 }
 
