@@ -159,8 +159,7 @@ func TestListenUnix(t *testing.T) {
 	if _, err := b.Listen(t.Context()); err == nil || !strings.Contains(err.Error(), "another program listens there") {
 		t.Errorf("listening twice: %v", err)
 	}
-	l.(*net.UnixListener).SetUnlinkOnClose(false)
-	l.Close()
+	l.(*unixListener).UnixListener.Close() // as if it were killed
 	if _, err := b.Listen(t.Context()); err == nil || !strings.Contains(err.Error(), "a program that is gone") {
 		t.Errorf("on a socket that was left: %v", err)
 	}
@@ -172,6 +171,16 @@ func TestListenUnix(t *testing.T) {
 	if _, err := os.Stat(name); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("the socket is still there: %v", err)
 	}
+	if l, err = b.Listen(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	os.Remove(name)
+	other := greeter(t, "unix", name)
+	l.Close()
+	if _, err := os.Stat(name); err != nil {
+		t.Errorf("another program's socket was removed: %v", err)
+	}
+	other.Close()
 	long := Bind{Path: name + strings.Repeat("x", 200)}
 	if _, err := long.Listen(t.Context()); err == nil || !strings.Contains(err.Error(), "too long") {
 		t.Errorf("on a long path: %v", err)

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"strings"
+	"sync"
 	"syscall"
 )
 
@@ -53,11 +54,29 @@ func listenUnix(ctx context.Context, name string) (net.Listener, error) {
 	case err != nil:
 		return nil, fmt.Errorf("cannot listen on %s%s: %w", unixPrefix, name, withoutAddress(err))
 	}
-	if err := os.Chmod(name, 0o600); err != nil {
-		l.Close()
-		return nil, fmt.Errorf("cannot listen on %s%s: %w", unixPrefix, name, err)
-	}
-	return l, nil
+	own := &unixListener{UnixListener: l.(*net.UnixListener), name: name}
+	own.SetUnlinkOnClose(false)
+	own.file, _ = os.Lstat(name)
+	return own, nil
+}
+
+// unixListener removes its socket when it is closed, unless somebody has put
+// another one in its place.
+type unixListener struct {
+	*net.UnixListener
+	name string
+	file os.FileInfo // nil if it went away at once
+	once sync.Once
+}
+
+// Close implements net.Listener.
+func (l *unixListener) Close() error {
+	l.once.Do(func() {
+		if now, err := os.Lstat(l.name); err == nil && l.file != nil && os.SameFile(now, l.file) {
+			os.Remove(l.name)
+		}
+	})
+	return l.UnixListener.Close()
 }
 
 // occupant says what is where a unix socket is to be.
