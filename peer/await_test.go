@@ -211,3 +211,27 @@ func TestConnectAfterSessionsEnd(t *testing.T) {
 		s.mux.Close()
 	}
 }
+
+// Who has called a peer answers it for as long as the session lives: the peer may
+// have lost it without this node knowing yet.
+func TestCallerAnswersWhileSessionLives(t *testing.T) {
+	url := startServer(t)
+	key := identity.Generate()
+	a := startNode(t, Config{Server: url})
+	b := startNode(t, Config{Server: url, Key: key, Answer: true, Allow: []proto.ID{a.ID()}})
+	ctx := within(t, 10*time.Second)
+	if _, err := a.Connect(ctx, b.ID()); err != nil {
+		t.Fatal(err)
+	}
+	again := startNode(t, Config{Server: url, Key: key}) // b after a restart, say
+	if _, err := again.Connect(ctx, a.ID()); err != nil {
+		t.Errorf("the peer connects back: %v", err)
+	}
+	b.Close()
+	again.Close()
+	eventually(t, "all sessions have ended", func() bool { return a.sessionsWith(key.ID()) == 0 })
+	late := startNode(t, Config{Server: url, Key: key})
+	if _, err := late.Connect(ctx, a.ID()); !errors.Is(err, ErrOffline) {
+		t.Errorf("after the session's end: %v, want ErrOffline", err)
+	}
+}
