@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/peerd/peerd/peer"
+	"github.com/peerd/peerd/proto"
 )
 
 // runOptions are the flags of run.
@@ -61,7 +62,7 @@ func (p *program) runDaemon(cmd *cobra.Command, o runOptions) error {
 	}
 	ctx, fail := context.WithCancelCause(cmd.Context())
 	defer fail(nil)
-	j := &journal{log: log, fail: fail}
+	j := &journal{log: log, nameOf: p.nameOf, fail: fail}
 	cfg.LocalPort, cfg.Answer, cfg.Persist = o.localPort, true, true
 	cfg.Events = j.event
 	return p.runNode(ctx, cfg)
@@ -94,8 +95,9 @@ func (p *program) runNode(ctx context.Context, cfg peer.Config) error {
 
 // journal logs what happens to a daemon, one line for each change of its state.
 type journal struct {
-	log  *slog.Logger
-	fail context.CancelCauseFunc // ends the daemon
+	log    *slog.Logger
+	nameOf func(proto.ID) string   // what people call a peer, or ""
+	fail   context.CancelCauseFunc // ends the daemon
 
 	mu   sync.Mutex
 	away bool // the last word about the registration was that there is none
@@ -107,18 +109,27 @@ func (j *journal) event(e peer.Event) {
 	case peer.Registered, peer.Unregistered:
 		j.registration(e)
 	case peer.Refused:
-		j.log.Warn("refused a peer that is not allowed", "peer", e.Peer)
+		j.about(e.Peer).Warn("refused a peer that is not allowed")
 	case peer.Connected:
-		j.log.Info("peer connected", "peer", e.Peer, "path", e.Path.Kind, "remote", e.Path.Remote)
+		j.about(e.Peer).Info("peer connected", "path", e.Path.Kind, "remote", e.Path.Remote)
 	case peer.Disconnected:
-		j.log.Info("peer disconnected", "peer", e.Peer, "reason", e.Err)
+		j.about(e.Peer).Info("peer disconnected", "reason", e.Err)
 	case peer.ConnectFailed:
-		j.log.Warn("no connection to a peer", "peer", e.Peer, "err", e.Err)
+		j.about(e.Peer).Warn("no connection to a peer", "err", e.Err)
 	case peer.Punch:
 		j.log.Debug("punch", "peer", e.Peer, "event", e.Punch.String())
 	default:
 		j.log.Debug(string(e.Kind), "peer", e.Peer)
 	}
+}
+
+// about returns the log for what concerns a peer.
+func (j *journal) about(id proto.ID) *slog.Logger {
+	log := j.log.With("peer", id)
+	if name := j.nameOf(id); name != "" {
+		log = log.With("name", name)
+	}
+	return log
 }
 
 // registration logs the first failure; the attempts after it change nothing.
