@@ -165,7 +165,7 @@ func (g ground) in(name string) (ground, error) {
 }
 
 // figure is a quantity of an experiment, in a sample and in the proof.
-func figure[N int | int64 | time.Duration](g ground, sample, whole N) N {
+func figure[N int | int64 | float64 | time.Duration](g ground, sample, whole N) N {
 	if g.whole {
 		return whole
 	}
