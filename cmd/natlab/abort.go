@@ -36,10 +36,6 @@ func (e abortEvent) String() string {
 	}[e]
 }
 
-// ofApplication reports whether it happens to an application, so that plain TCP
-// has an answer.
-func (e abortEvent) ofApplication() bool { return e <= receiverKilled }
-
 // abortMoment is when it happens.
 type abortMoment int
 

@@ -96,7 +96,6 @@ type app struct {
 	changed *sync.Cond
 	limit   int64 // that may be read; 0 is none
 
-	wrote int64
 	write sync.WaitGroup
 }
 
