@@ -137,9 +137,6 @@ func (p *program) connect(cmd *cobra.Command, o connectOptions, peerText string)
 	if _, err := p.share(cmd, &cfg); err != nil {
 		return err
 	}
-	if _, err := p.share(cmd, &cfg); err != nil {
-		return err
-	}
 	g := p.progressTo(id, log, true)
 	g.announced = true
 	cfg.LocalPort, cfg.Events = o.localPort, g.event

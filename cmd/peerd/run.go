@@ -24,7 +24,8 @@ func (p *program) runCommand() *cobra.Command {
 		Short: "Run the peer daemon in the foreground",
 		Long: `Run the peer daemon in the foreground. It stays registered with the server and
 lets the peers that are allowed open the targets that are exposed, and nobody
-anything else.
+anything else. Allowed are those of --allow and those in authorized_peers, which
+"peerd pair" and "peerd allow" write and which is read whenever it has changed.
 
 The only line on standard output is this machine's peer ID, as soon as it is
 registered. When the server goes away the daemon stays and registers again; if
