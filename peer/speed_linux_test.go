@@ -158,3 +158,20 @@ func streamOverTLS(b *testing.B) (out, in *stream.Stream) {
 	}
 	return out, in
 }
+
+// BenchmarkEcho measures small messages there and back on a stream that rests
+// between them, and what they cost.
+func BenchmarkEcho(b *testing.B) {
+	out, in := streamOverTLS(b)
+	go io.Copy(struct{ io.Writer }{in}, struct{ io.Reader }{in})
+	message := make([]byte, 128)
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := out.Write(message); err != nil {
+			b.Fatal(err)
+		}
+		if _, err := io.ReadFull(out, message); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

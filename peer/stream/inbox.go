@@ -93,7 +93,10 @@ func (i *inbox) fill() error {
 
 // begin takes up a frame.
 func (i *inbox) begin(f frame) error {
-	if f.kind == framePing && f.flags&flagSYN != 0 {
+	switch {
+	case f.kind == frameData && f.length > maxWindow:
+		return fmt.Errorf("%w: a frame of %d bytes", ErrProtocol, f.length)
+	case f.kind == framePing && f.flags&flagSYN != 0:
 		if err := i.ping(); err != nil {
 			return err
 		}

@@ -191,8 +191,8 @@ func recycle(b []byte) []byte {
 		return b[:0]
 	}
 	if cap(b) == largeBuffer {
-		b = b[:0]
-		buffers.Put(&b)
+		large := b[:0] // b itself would be allocated, in every case
+		buffers.Put(&large)
 	}
 	return nil
 }
