@@ -24,7 +24,7 @@ func (p *program) ncCommand() *cobra.Command {
 		Use:   "nc PEER TARGET",
 		Short: "Join standard input and output to a target of a peer",
 		Long: `Join standard input and output to a target of a peer, for pipes and for ssh's
-ProxyCommand. PEER is a peer ID. TARGET is a port number, which is one of the
+ProxyCommand. PEER is a name or an ID. TARGET is a port number, which is one of the
 peer's loopback, HOST:PORT, a name that the peer has given to a target,
 unix:/path or just /path.
 

@@ -39,7 +39,7 @@ func (p *program) pingCommand() *cobra.Command {
 
   direct 198.51.100.9:40122 time=31.2ms
 
-PEER is a peer ID. The peer must allow this machine.
+PEER is a name or a peer ID. The peer must allow this machine.
 
 With --json, a line a probe: {"peer", "seq", "path", "remote", "time_ms"}.`,
 		Example: "  peerd ping -c 3 pek5…",
