@@ -25,7 +25,7 @@ const (
 
 	// A sample shares the machine with other tests: it shows only that an echo
 	// does not wait for a whole window of bulk.
-	sampleMore, sampleShare = 150 * time.Millisecond, 0.3
+	sampleMore, sampleShare = 80 * time.Millisecond, 0.3
 )
 
 // echoClaims are about streams beside one another.
