@@ -28,5 +28,8 @@ func stopSelf() {
 	<-continued
 }
 
+// stopProcess stops another process until somebody continues it.
+func stopProcess(p *os.Process) error { return p.Signal(syscall.SIGSTOP) }
+
 // continueProcess ends a stop.
 func continueProcess(p *os.Process) error { return p.Signal(syscall.SIGCONT) }

@@ -19,5 +19,8 @@ func monotonic() int64 { return int64(time.Since(started)) }
 // stopSelf does nothing.
 func stopSelf() {}
 
+// stopProcess fails.
+func stopProcess(*os.Process) error { return errors.ErrUnsupported }
+
 // continueProcess fails.
 func continueProcess(*os.Process) error { return errors.ErrUnsupported }

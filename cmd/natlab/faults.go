@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"syscall"
 	"time"
 
 	"github.com/peerd/peerd/punch/natlab"
@@ -89,7 +88,7 @@ func (w *tunnelWorld) stopDuring(ctx context.Context, i int, process *natlab.Cmd
 			return err
 		}
 	}
-	if err := process.Process.Signal(syscall.SIGSTOP); err != nil {
+	if err := stopProcess(process.Process); err != nil {
 		return err
 	}
 	for _, p := range pairs {
