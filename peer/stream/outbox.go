@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"runtime"
 	"slices"
 	"sync"
 	"time"
@@ -229,6 +230,7 @@ func (o *outbox) next(empty []byte) []byte {
 		o.idle = true
 		o.mu.Unlock()
 		<-o.ready
+		runtime.Gosched() // others who are about to send come along
 		o.mu.Lock()
 	}
 	batch := o.pending
