@@ -25,8 +25,8 @@
 //
 // A session holds at most 0.5 MiB that is to be sent, whatever the number of
 // streams, and nothing of that while it is idle; on a slow connection 64 KiB.
-// What the other end can make it hold is the sum of the windows granted: 64 KiB
-// for each stream, and 64 MiB that they share beyond that; yamux's buffers take
-// twice as much. With all streams in use that is 160 MiB. A stream that is idle
+// What the other end can make it hold is the sum of the windows granted: 256 KiB
+// for each stream, and 64 MiB that they share beyond that; yamux's buffers may take
+// twice as much. With all streams in use that is 320 MiB. A stream that is idle
 // for a few seconds holds 1.5 KiB.
 package stream

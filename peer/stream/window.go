@@ -10,9 +10,10 @@ import (
 // is replaced on its way out, because yamux has one size for all windows, and
 // the sum of them is what the other end can make this one buffer.
 const (
-	// firstWindow is what may be sent on a stream before anything was granted.
-	// yamux would allow 256 KiB.
-	firstWindow = 64 << 10
+	// firstWindow is what may be sent on a stream before anything was granted:
+	// yamux's. With less, another yamux would wait for grants that do not come, or
+	// send too much.
+	firstWindow = 256 << 10
 	// usualWindow is what a new stream gets while there is plenty.
 	usualWindow = 1 << 20
 	// maxWindow bounds a stream's window on a path of any length.
@@ -214,13 +215,6 @@ func (s *window) take(n, prefix int) int {
 	n = min(n, room)
 	s.credit -= n + prefix
 	return n
-}
-
-// giveBack undoes a part of take.
-func (s *window) giveBack(n int) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.credit += n
 }
 
 // takeReserve takes the credit for END or the byte after it.
