@@ -30,6 +30,16 @@ func (s *secured) Write(b []byte) (int, error) {
 	return s.wire.together(func() (int, error) { return s.Conn.Write(b) })
 }
 
+// Close implements net.Conn. A write that is under way is cut off, as tls.Conn
+// does, which does not know of those of wire.
+func (s *secured) Close() error {
+	if !s.wire.mu.TryLock() {
+		return s.wire.Conn.Close()
+	}
+	s.wire.mu.Unlock()
+	return s.Conn.Close()
+}
+
 // LimitUnsent bounds what the kernel holds; see peer/stream.
 func (s *secured) LimitUnsent(bytes int) { s.wire.LimitUnsent(bytes) }
 

@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -29,6 +30,7 @@ type Stream struct {
 	awaitsOpened bool       // the answer to our request has not been read
 	bound        string     // where the other end listens, if we asked for that
 	refused      error
+	early        []byte // of the answer, as far as a deadline let it be read
 	header       [proto.ChunkHeader]byte
 	headerLen    int    // bytes of header read so far
 	left         uint32 // bytes of the chunk that are unread
@@ -47,12 +49,13 @@ type Stream struct {
 	dying   chan struct{} // closed when closed is set
 	gone    chan struct{} // closed when the other end has taken everything and closed
 	cut     chan struct{} // closed when the other end has closed without taking everything
+	judged  chan struct{} // closed when gone or cut is, or neither will be
 }
 
 func newStream(m *Mux, ys *yamux.Stream) *Stream {
 	return &Stream{
 		mux: m, yamux: ys, window: m.windows.get(ys.StreamID()),
-		dying: make(chan struct{}), gone: make(chan struct{}), cut: make(chan struct{}),
+		dying: make(chan struct{}), gone: make(chan struct{}), cut: make(chan struct{}), judged: make(chan struct{}),
 	}
 }
 
@@ -99,11 +102,13 @@ func (s *Stream) openedLocked() error {
 	if !s.awaitsOpened {
 		return s.refused
 	}
-	msg, err := proto.Read(raw{s})
+	var got bytes.Buffer
+	msg, err := proto.Read(io.TeeReader(io.MultiReader(bytes.NewReader(s.early), raw{s}), &got))
+	s.early = got.Bytes()
 	if err != nil {
 		return s.readFailedLocked(err)
 	}
-	s.awaitsOpened = false
+	s.awaitsOpened, s.early = false, nil
 	code, text, ok := s.outcomeLocked(msg)
 	switch {
 	case !ok:
@@ -281,15 +286,35 @@ func (s *Stream) CloseWrite() error {
 	if s.ended {
 		return nil
 	}
+	return s.closeWriteLocked()
+}
+
+func (s *Stream) closeWriteLocked() error {
+	if s.ended {
+		return nil
+	}
 	if err := s.dead(); err != nil {
 		return err
 	}
-	if err := s.sendNow(appendLength(nil, 0)); err != nil {
+	if err := s.sendEND(); err != nil {
 		return err
 	}
 	s.ended = true
 	s.half(&s.endSent)
 	return nil
+}
+
+// sendEND sends END unless the stream was closed: whoever closes it then knows
+// that END is on its way, in front of the FIN.
+func (s *Stream) sendEND() error {
+	s.state.Lock()
+	defer s.state.Unlock()
+	if s.closed {
+		return s.cause
+	}
+	err := s.sendNow(appendLength(nil, 0))
+	s.endSent = err == nil
+	return err
 }
 
 // half notes that one direction has ended. When both have, the yamux stream is
@@ -300,8 +325,8 @@ func (s *Stream) half(which *bool) {
 	*which = true
 	both, endRead := s.endRead && s.endSent, which == &s.endRead
 	s.state.Unlock()
-	if endRead {
-		s.mux.spawn(s.awaitGone)
+	if endRead && !s.mux.spawn(s.awaitGone) {
+		close(s.judged)
 	}
 	if both {
 		s.close(net.ErrClosed)
@@ -314,25 +339,38 @@ func (s *Stream) awaitGone() {
 	defer s.mux.leave(s)
 	s.yamux.SetReadDeadline(time.Time{})
 	if s.mux.ended() {
-		return
+		s.yamux.SetReadDeadline(time.Unix(1, 0))
 	}
-	switch n, err := (raw{s}).Read(make([]byte, 1)); {
-	case n > 0:
-		close(s.cut)
-	case err == io.EOF && !s.mux.ended():
+	n, err := (raw{s}).Read(make([]byte, 1))
+	switch {
+	case n == 0 && err == io.EOF && s.window.hasFIN():
 		close(s.gone)
+	case n > 0, !s.mux.ended():
+		close(s.cut)
 	}
+	close(s.judged)
 	s.close(ErrReaderGone) // nobody reads what we would write
+	if n > 0 && !s.mux.ended() {
+		io.Copy(io.Discard, raw{s}) // yamux keeps the stream until its FIN has come
+	}
 }
 
-func (s *Stream) isGone() bool {
+// outcome says what Drain does once the session has ended. The receipt may have
+// come right before that.
+func (s *Stream) outcome() error {
+	s.state.Lock()
+	endRead := s.endRead
+	s.state.Unlock()
+	if endRead {
+		<-s.judged
+	}
 	select {
 	case <-s.gone:
-		return true
+		return nil
 	case <-s.cut:
-		return true
+		return fmt.Errorf("%w: %w", ErrAborted, ErrReaderGone)
 	default:
-		return false
+		return fmt.Errorf("%w: %w", ErrAborted, s.mux.Err())
 	}
 }
 
@@ -346,9 +384,7 @@ func (s *Stream) Drain(ctx context.Context) error {
 	case <-s.cut:
 		return fmt.Errorf("%w: %w", ErrAborted, ErrReaderGone)
 	case <-s.mux.done:
-		if !s.isGone() {
-			return fmt.Errorf("%w: %w", ErrAborted, s.mux.Err())
-		}
+		return s.outcome()
 	case <-ctx.Done():
 		return ctx.Err()
 	}
@@ -371,7 +407,7 @@ func (s *Stream) close(cause error) {
 	switch {
 	case closed:
 	case endRead:
-		s.mux.spawn(func() { s.yamux.Close() })
+		s.yamux.Close() // not later: the session may be closed next
 	default:
 		s.mux.spawn(s.reap)
 	}
@@ -420,8 +456,8 @@ func (s *Stream) isClosed() bool {
 // is told so. A Write that is under way is cut off, and with it the stream.
 func (s *Stream) Close() error {
 	if s.write.TryLock() {
+		s.closeWriteLocked()
 		s.write.Unlock()
-		s.CloseWrite()
 	}
 	s.close(net.ErrClosed)
 	return nil

@@ -58,6 +58,7 @@ type window struct {
 	mu       sync.Mutex
 	credit   int  // bytes that this end may send, endReserve included
 	finished bool // the other end has closed the stream: it takes nothing more
+	fin      bool // by FIN
 
 	size     int    // what the other end may have on the way or unread here
 	granted  uint64 // bytes that the other end may have sent so far
@@ -129,6 +130,9 @@ func (w *windows) incoming(f frame) error {
 		if (f.stream%2 == 1) != w.odd {
 			return fmt.Errorf("%w: it opened a stream with a number of this end's", ErrProtocol)
 		}
+		if s != nil {
+			return fmt.Errorf("%w: it opened a stream with a number that is in use", ErrProtocol)
+		}
 		s = w.enter(f.stream)
 	}
 	if s == nil {
@@ -141,7 +145,7 @@ func (s *window) incoming(f frame) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if f.flags&(flagFIN|flagRST) != 0 {
-		s.finished = true
+		s.finished, s.fin = true, s.fin || f.flags&flagRST == 0
 	}
 	if f.kind == frameWindow {
 		s.credit += int(f.length)
@@ -234,6 +238,12 @@ func (s *window) rested() bool {
 		return false
 	}
 	return s.received > 0
+}
+
+func (s *window) hasFIN() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.fin
 }
 
 func (s *window) isFinished() bool {
