@@ -128,7 +128,7 @@ func (s *Session) listenFor(in *Stream, want *proto.Listen) {
 	ctx, end := context.WithCancelCause(s.node.active)
 	s.node.tasks.Go(func() { end(endOf(in)) })
 	entry := tunnel.Entry{Log: log, Handle: func(_ context.Context, conn net.Conn) {
-		if s.mayListen() {
+		if s.mayListen(want.Bind) {
 			s.node.tasks.Go(func() { s.bring(conn, want.Reply) }) // it outlives the listener
 			return
 		}
@@ -178,9 +178,9 @@ func boundAt(addr net.Addr) string {
 	return addr.String()
 }
 
-// mayListen reports whether the peer is still one that may listen here.
-func (s *Session) mayListen() bool {
-	return slices.ContainsFunc(s.node.grants(s.peer), func(g Grant) bool { return len(g.Listen) > 0 })
+// mayListen reports whether the peer would still get what it has asked for.
+func (s *Session) mayListen(bind string) bool {
+	return slices.ContainsFunc(s.node.grants(s.peer), func(g Grant) bool { return tunnel.MayListen(bind, g.Listen) })
 }
 
 // bring joins a connection to a stream of the peer's. It does not wait for a

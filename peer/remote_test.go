@@ -208,6 +208,27 @@ func TestDenyEndsRemoteListener(t *testing.T) {
 	awaitRefused(t, "tcp", addr)
 }
 
+// Each connection needs what permits the listener now, whatever permitted it when
+// it began: another grant will do, but not one for other places.
+func TestNarrowedGrantEndsRemoteListener(t *testing.T) {
+	a, _, s, r := remotePair(t, Grant{Listen: []string{"*"}})
+	l, err := s.Listen(within(t, 10*time.Second), "0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	echoOn(t, l)
+	addr := l.Addr().String()
+	r.set(a.ID(), Grant{Listen: []string{"1", "127.0.0.1:*"}})
+	if got, err := visit(t, "tcp", addr); err != nil || got != "hello" {
+		t.Errorf("permitted by another entry: read %q, %v", got, err)
+	}
+	r.set(a.ID(), Grant{Listen: []string{"1", "unix:/nowhere"}})
+	if got, _ := visit(t, "tcp", addr); got != "" {
+		t.Errorf("a connection to where the peer may not listen any more got %q", got)
+	}
+	awaitRefused(t, "tcp", addr)
+}
+
 func TestRemoteListenersAreBounded(t *testing.T) {
 	_, _, s, _ := remotePair(t, Grant{Listen: []string{"*"}})
 	var last net.Listener

@@ -151,15 +151,27 @@ func IsUnreachable(err error) bool {
 // permit-listen, for which see CheckListen. It returns ErrNotPermitted, or why
 // that cannot be listened on.
 func Listen(ctx context.Context, bind string, permit []string) (net.Listener, error) {
-	b, err := ParseBind(bind)
-	if err != nil {
-		return nil, ErrNotPermitted
-	}
-	b = b.canonical()
-	if !slices.ContainsFunc(rules(permit, parseListenRule), func(r rule) bool { return r.listens(b) }) {
+	b, ok := permittedBind(bind, permit)
+	if !ok {
 		return nil, ErrNotPermitted
 	}
 	return b.Listen(ctx)
+}
+
+// MayListen reports whether Listen would listen there as far as permit goes.
+func MayListen(bind string, permit []string) bool {
+	_, ok := permittedBind(bind, permit)
+	return ok
+}
+
+// permittedBind returns what bind stands for if permit has it.
+func permittedBind(bind string, permit []string) (b Bind, ok bool) {
+	b, err := ParseBind(bind)
+	if err != nil {
+		return Bind{}, false
+	}
+	b = b.canonical()
+	return b, slices.ContainsFunc(rules(permit, parseListenRule), func(r rule) bool { return r.listens(b) })
 }
 
 // canonical has the loopback's address and those for all interfaces in one form.
