@@ -1,6 +1,11 @@
 package peer
 
 import (
+	"context"
+	"io"
+	"log/slog"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -29,5 +34,32 @@ func TestAnswerFor(t *testing.T) {
 	a := startNode(t, Config{Server: url, Key: guest})
 	if _, err := a.Connect(within(t, 10*time.Second), daemon.ID()); err != nil {
 		t.Error(err)
+	}
+}
+
+// A node that calls more peers than the server can be told of says so, once.
+func TestTooManyCalledPeersAreToldOf(t *testing.T) {
+	lines, w := io.Pipe()
+	var log strings.Builder
+	var logging sync.WaitGroup
+	logging.Go(func() { io.Copy(&log, lines) })
+	n := startNode(t, Config{Server: startServer(t), Logger: slog.New(slog.NewTextHandler(w, nil))})
+	ctx, cancel := context.WithCancel(t.Context())
+	var calls sync.WaitGroup
+	for called := range proto.MaxAnswersFor + 3 {
+		calls.Go(func() { n.Await(ctx, identity.Generate().ID()) })
+		eventually(t, "the call has begun", func() bool {
+			n.mu.Lock()
+			defer n.mu.Unlock()
+			return len(n.calls) == called+1
+		})
+	}
+	cancel()
+	calls.Wait()
+	n.Close() // ends what logs
+	w.Close()
+	logging.Wait()
+	if got := strings.Count(log.String(), "more peers than the server can be told of"); got != 1 {
+		t.Errorf("told of %d times:\n%s", got, &log)
 	}
 }

@@ -150,8 +150,13 @@ func (n *Node) join(w wish) (*call, *Session, error) {
 		ctx, cancel := context.WithCancel(n.active)
 		c = &call{cancel: cancel, done: make(chan struct{})}
 		n.calls[w] = c
-		n.announceLocked()
-		n.tasks.Go(func() { n.call(ctx, w, c) })
+		all := n.announceLocked()
+		n.tasks.Go(func() {
+			if !all {
+				n.crowded.Do(n.warnCrowded)
+			}
+			n.call(ctx, w, c)
+		})
 	}
 	c.waiters++
 	return c, nil, nil
@@ -185,11 +190,17 @@ func (n *Node) endMeetingsLocked(id proto.ID) {
 	}
 }
 
-// announceLocked tells the server which peers this node answers by name. A node
-// that answers everybody need not.
-func (n *Node) announceLocked() {
+// warnCrowded says what it means that announceLocked has left peers out.
+func (n *Node) warnCrowded() {
+	n.cfg.Logger.Warn("this node calls more peers than the server can be told of; some cannot call it in turn unless Config.Answer is set",
+		"limit", proto.MaxAnswersFor)
+}
+
+// announceLocked tells the server which peers this node answers by name; it
+// reports whether it could name all. A node that answers everybody need not.
+func (n *Node) announceLocked() (all bool) {
 	if n.cfg.Answer {
-		return
+		return true
 	}
 	var ids []proto.ID
 	for w := range n.calls {
@@ -202,7 +213,9 @@ func (n *Node) announceLocked() {
 	}
 	slices.SortFunc(ids, func(a, b proto.ID) int { return bytes.Compare(a[:], b[:]) })
 	ids = append(slices.Clone(n.cfg.AnswerFor), slices.Compact(ids)...) // those first, if there are too many
-	n.client.SetAnswersFor(ids[:min(len(ids), proto.MaxAnswersFor)])
+	told := ids[:min(len(ids), proto.MaxAnswersFor)]
+	n.client.SetAnswersFor(told)
+	return len(told) == len(ids)
 }
 
 // wants reports whether this node is calling a peer, or has a session with it

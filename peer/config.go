@@ -19,7 +19,8 @@ type Config struct {
 	LocalPort uint16
 	// Answer has the node listed as answering: peers that are allowed may ask
 	// to be introduced to it at any time. A node that is connecting to a peer
-	// always answers that peer.
+	// always answers that peer, of those that it connects to at once
+	// proto.MaxAnswersFor.
 	Answer bool
 	// AnswerFor are peers that this node answers although Answer is false, as it
 	// does while it is connecting to them, at most proto.MaxAnswersFor. Another

@@ -28,7 +28,8 @@ type Node struct {
 	tasks  sync.WaitGroup
 	first  chan error // outcome of the first registration, for Start
 
-	events sync.Mutex // one event at a time
+	events  sync.Mutex // one event at a time
+	crowded sync.Once  // warns of too many peers to answer by name
 
 	// Set once by Start, under mu, before anything else needs them; nil until
 	// then.
