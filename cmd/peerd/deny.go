@@ -19,7 +19,8 @@ open stay open until they end, or the daemon does.
 
 A peer that has no line there is an error, with exit code 1 (2 for a name that no
 peer has), and so is one that may still connect afterwards because the setting
-allow names it, too.`,
+allow names it, too. Lines that are wrong are in nobody's way here: they grant
+nothing, are left as they are, and a warning names each.`,
 		Example: "  peerd deny trip",
 		Args:    cobra.ExactArgs(1),
 		RunE:    p.begin(func(cmd *cobra.Command, args []string) error { return p.deny(cmd, args[0]) }),
@@ -31,26 +32,37 @@ func (p *program) deny(cmd *cobra.Command, text string) error {
 	if err != nil {
 		return err
 	}
-	removed := false
-	path, err := p.editAuthorized(func(f *authorized.File) error {
-		removed = f.Remove(id)
-		return nil
-	})
+	// Before the line goes: a name in allow may be known from there alone.
+	ids, wrong := p.parseAllowed(p.settings.list(cmd, "allow"), p.settings.origin("allow"))
+	allowed := slices.Contains(ids, id)
+	path, err := p.settings.beside(authorizedName)
 	if err != nil {
 		return err
 	}
-	allowed := p.settings.list(cmd, "allow")
-	ids, err := p.parseAllowed(allowed, p.settings.origin("allow"))
+	removed, kept, err := authorized.Revoke(path, id)
+	if err != nil {
+		return err
+	}
+	for _, bad := range kept {
+		p.warn(fmt.Sprintf("%v; this line is left as it is, and grants nothing", bad))
+	}
+	if wrong != nil {
+		p.warn(fmt.Sprintf("%v; remove it there", wrong))
+	}
+	if removed {
+		err = p.println(fmt.Sprintf("%s: removed: %s", path, id))
+	}
 	switch {
 	case err != nil:
-		return &usageError{cmd, err.Error()}
-	case removed:
-		err = p.println(fmt.Sprintf("%s: removed: %s", path, id))
-	case !slices.Contains(ids, id):
-		err = fmt.Errorf("peer %s is not in %s, so there is nothing to deny", text, path)
+		return err
+	case allowed:
+		err = fmt.Errorf("peer %s may still connect: %s names it; remove it there", text, p.settings.origin("allow"))
+		if !removed {
+			err = fmt.Errorf("%w (%s has no line of it)", err, path)
+		}
+		return err
+	case !removed:
+		return fmt.Errorf("peer %s is not in %s, so there is nothing to deny", text, path)
 	}
-	if err == nil && slices.Contains(ids, id) {
-		return fmt.Errorf("peer %s may still connect: %s names it; remove it there", text, p.settings.origin("allow"))
-	}
-	return err
+	return nil
 }

@@ -31,8 +31,8 @@ func (p *program) peersCommand() *cobra.Command {
 them, what each may open on this machine and where it may listen, and where that
 is written. "exposed" means every target that is exposed, and "-" nothing.
 
-If a line of authorized_peers is wrong, the others are listed, and the command
-exits with 1.
+If a line of authorized_peers is wrong, or the setting allow has a name that no
+peer has, all others are listed, and the command exits with 1.
 
 With --json, one list: [{"name", "id", "authorized", "permit_open",
 "permit_listen", "from"}]. permit_open is null where it is every target that is
@@ -45,10 +45,6 @@ exposed.`,
 
 func (p *program) peers(cmd *cobra.Command) error {
 	answers, wrong := p.knownPeers(cmd)
-	var usage *usageError
-	if errors.As(wrong, &usage) {
-		return wrong
-	}
 	if err := p.printPeers(answers); err != nil {
 		return err
 	}
@@ -56,7 +52,7 @@ func (p *program) peers(cmd *cobra.Command) error {
 }
 
 // knownPeers returns one answer for each peer, sorted by name and ID, and what is
-// wrong with authorized_peers.
+// wrong with authorized_peers and with allow.
 func (p *program) knownPeers(cmd *cobra.Command) ([]peerAnswer, error) {
 	known := make(map[proto.ID]*peerAnswer)
 	of := func(id proto.ID, from string) *peerAnswer {
@@ -80,10 +76,7 @@ func (p *program) knownPeers(cmd *cobra.Command) ([]peerAnswer, error) {
 		a.PermitListen = append(a.PermitListen, e.Listen...)
 	}
 	allowed := p.settings.list(cmd, "allow")
-	ids, err := p.parseAllowed(allowed, p.settings.origin("allow"))
-	if err != nil {
-		return nil, &usageError{cmd, err.Error()}
-	}
+	ids, wrong := p.parseAllowed(allowed, p.settings.origin("allow"))
 	for _, id := range ids { // adds to what a line grants
 		a := of(id, p.settings.origin("allow"))
 		a.Authorized, a.PermitOpen = true, nil
@@ -95,7 +88,7 @@ func (p *program) knownPeers(cmd *cobra.Command) ([]peerAnswer, error) {
 	slices.SortFunc(list, func(a, b peerAnswer) int {
 		return cmp.Or(cmp.Compare(strings.ToLower(a.Name), strings.ToLower(b.Name)), cmp.Compare(a.ID, b.ID))
 	})
-	return list, f.Err()
+	return list, errors.Join(f.Err(), wrong)
 }
 
 func (p *program) printPeers(answers []peerAnswer) error {

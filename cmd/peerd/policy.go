@@ -80,17 +80,19 @@ func targetAddr(text string) (string, error) {
 	return net.JoinHostPort(host, port), nil
 }
 
-// parseAllowed parses the values of --allow.
-func (p *program) parseAllowed(values []string, origin string) ([]proto.ID, error) {
-	var ids []proto.ID
+// parseAllowed parses the values of --allow. Those that stand for a peer are
+// returned even if others are wrong.
+func (p *program) parseAllowed(values []string, origin string) (ids []proto.ID, err error) {
+	var errs []error
 	for _, value := range values {
 		id, err := p.lookUp(value)
 		if err != nil {
-			return nil, fmt.Errorf("%s %q: %w", origin, value, err)
+			errs = append(errs, fmt.Errorf("%s %q: %w", origin, value, err))
+			continue
 		}
 		ids = append(ids, id)
 	}
-	return ids, nil
+	return ids, errors.Join(errs...)
 }
 
 // checkTarget checks a TARGET as far as that is possible here.

@@ -224,6 +224,9 @@ func (p *program) notice(text string) {
 	}
 }
 
+// warn prints a line about what is wrong but in nobody's way.
+func (p *program) warn(text string) { fmt.Fprintln(p.screen, "peerd: warning: "+oneLine(text)) }
+
 // println prints an answer.
 func (p *program) println(text string) error {
 	_, err := io.WriteString(p.stdout, text+"\n")

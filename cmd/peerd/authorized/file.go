@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 
 	"github.com/peerd/peerd/cmd/peerd/ownfile"
@@ -23,6 +24,7 @@ type line struct {
 	peer    *Peer
 	comment string // behind the peer, from '#' on
 	err     error
+	again   proto.ID // the peer that a line before is about, too
 }
 
 // Entry is a peer and where it stands.
@@ -53,7 +55,7 @@ func Parse(path string, data []byte) *File {
 		l := parseLine(text)
 		if l.peer != nil {
 			if first := seen[l.peer.ID]; first > 0 {
-				l = line{text: text, err: fmt.Errorf("peer %s is in line %d already", l.peer.ID, first)}
+				l = line{text: text, err: fmt.Errorf("peer %s is in line %d already", l.peer.ID, first), again: l.peer.ID}
 			} else {
 				seen[l.peer.ID] = len(f.lines) + 1
 			}
@@ -118,6 +120,20 @@ func Edit(path string, change func(*File) error) error {
 	})
 }
 
+// Revoke removes a peer from a file and reports whether it was there. It leaves
+// lines that are bad as they are, because revoking must not depend on them; kept
+// are their errors, for the file as it is then.
+func Revoke(path string, id proto.ID) (removed bool, kept []error, err error) {
+	err = ownfile.Edit(path, func(old []byte) ([]byte, error) {
+		f := Parse(path, old)
+		removed = f.Remove(id)
+		data := f.Bytes()
+		kept = Parse(path, data).Errors()
+		return data, nil
+	})
+	return removed, kept, err
+}
+
 // Bytes returns the file's content.
 func (f *File) Bytes() []byte {
 	var b strings.Builder
@@ -178,13 +194,12 @@ func (f *File) Set(p Peer) {
 	f.lines = append(f.lines, fresh)
 }
 
-// Remove removes the line of a peer; it reports whether there was one.
+// Remove removes the line of a peer, and those that repeat it; it reports whether
+// there was one.
 func (f *File) Remove(id proto.ID) bool {
-	for i, l := range f.lines {
-		if l.peer != nil && l.peer.ID == id {
-			f.lines = append(f.lines[:i], f.lines[i+1:]...)
-			return true
-		}
-	}
-	return false
+	before := len(f.lines)
+	f.lines = slices.DeleteFunc(f.lines, func(l line) bool {
+		return l.peer != nil && l.peer.ID == id || l.err != nil && l.again == id
+	})
+	return len(f.lines) < before
 }
