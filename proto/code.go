@@ -21,6 +21,7 @@ const (
 	CodeNoSession     Code = 11 // the sender does not know the session: it restarted
 	CodeEnded         Code = 12 // the session has ended
 	CodeUnreachable   Code = 13 // the target's host does not answer, or there is none
+	CodeNotStored     Code = 14 // the sender could not store the other peer
 )
 
 // String says the code in words.
@@ -29,7 +30,7 @@ func (c Code) String() string {
 		"ok", "offline", "refused", "no answer in time", "busy", "protocol error",
 		"replaced by a newer connection", "shutting down", "not authorised",
 		"target not exposed", "target not reached", "unknown session",
-		"session ended", "the target's host not reached",
+		"session ended", "the target's host not reached", "not stored",
 	}
 	if int(c) < len(words) {
 		return words[c]

@@ -72,6 +72,7 @@ func TestSpecCodes(t *testing.T) {
 		CodeOK: "OK", CodeOffline: "Offline", CodeRefused: "Refused", CodeTimeout: "Timeout", CodeBusy: "Busy", CodeProtocol: "Protocol",
 		CodeReplaced: "Replaced", CodeShutdown: "Shutdown", CodeNotAuthorised: "NotAuthorised", CodeNotExposed: "NotExposed",
 		CodeDialFailed: "DialFailed", CodeNoSession: "NoSession", CodeEnded: "Ended", CodeUnreachable: "Unreachable",
+		CodeNotStored: "NotStored",
 	} {
 		want[fmt.Sprint(uint16(c))] = name
 	}

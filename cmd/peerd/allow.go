@@ -160,10 +160,23 @@ func (p *program) editAuthorized(change func(*authorized.File) error) (path stri
 	if path, err = p.settings.beside(authorizedName); err != nil {
 		return "", err
 	}
-	err = authorized.Edit(path, change)
+	return path, rightFirst(authorized.Edit(path, change))
+}
+
+// canStore returns an error if editAuthorized would fail.
+func (p *program) canStore() error {
+	path, err := p.settings.beside(authorizedName)
+	if err != nil {
+		return err
+	}
+	return rightFirst(authorized.CanEdit(path))
+}
+
+// rightFirst says what to do about a bad line.
+func rightFirst(err error) error {
 	var bad *authorized.LineError
 	if errors.As(err, &bad) {
-		err = fmt.Errorf("%w; put that right first", err)
+		return fmt.Errorf("%w; put that right first", err)
 	}
-	return path, err
+	return err
 }

@@ -57,12 +57,12 @@ func (d *desk) serve(conn halfCloser) (stored fmt.Stringer, err error) {
 		return nil, err
 	}
 	if !claim.Proves(d.creator, d.oneTime, nonce) {
-		return nil, refuse(conn, proto.CodeProtocol, fmt.Errorf("it does not prove that it is peer %s", claim.ID))
+		return nil, refuse(conn, proto.CodeProtocol, "the claim is not proven", fmt.Errorf("it does not prove that it is peer %s", claim.ID))
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.used != nil {
-		return nil, refuse(conn, proto.CodeRefused, errUsed)
+		return nil, refuse(conn, proto.CodeRefused, errUsed.Error(), errUsed)
 	}
 	return d.conclude(conn, claim)
 }
@@ -77,7 +77,7 @@ func (d *desk) conclude(conn halfCloser, claim *proto.Claim) (fmt.Stringer, erro
 	}
 	stored, undo, err := d.store(claim.ID, claim.Name)
 	if err != nil {
-		return nil, refuse(conn, proto.CodeBusy, err)
+		return nil, refuse(conn, proto.CodeNotStored, cannotStore, err)
 	}
 	if err := proto.Write(conn, &proto.Paired{}); err != nil {
 		return nil, errors.Join(err, undo()) // it cannot have got that
@@ -90,9 +90,14 @@ func (d *desk) conclude(conn halfCloser, claim *proto.Claim) (fmt.Stringer, erro
 	return stored, nil
 }
 
-// refuse tells the other side why there is no pairing, and returns that.
-func refuse(conn halfCloser, code proto.Code, why error) error {
-	if err := proto.Write(conn, &proto.Paired{Code: code, Text: why.Error()}); err == nil {
+// cannotStore is all that the other side is told of a failure here: the reason
+// would show it paths, and what is in files.
+const cannotStore = "this machine cannot be stored there"
+
+// refuse tells the other side that there is no pairing, with a text for it, and
+// returns why.
+func refuse(conn halfCloser, code proto.Code, text string, why error) error {
+	if err := proto.Write(conn, &proto.Paired{Code: code, Text: text}); err == nil {
 		conn.CloseWrite()
 		conn.Read(make([]byte, 1)) // until it has been read there
 	}
@@ -127,7 +132,7 @@ func visit(conn halfCloser, t proto.Ticket, key *identity.Key, name string, stor
 	}
 	stored, undo, err := store(t.Creator, pairing.Name)
 	if err != nil {
-		return nil, refuse(conn, proto.CodeBusy, err)
+		return nil, refuse(conn, proto.CodeNotStored, cannotStore, err)
 	}
 	err = proto.Write(conn, &proto.Paired{})
 	if err == nil {

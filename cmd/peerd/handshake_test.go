@@ -186,10 +186,24 @@ func TestPairingThatCannotBeStored(t *testing.T) {
 			w := newPairingWorld(t)
 			side(w).fail = full
 			conn, done := w.serve(t)
-			if _, err := w.visit(conn); err == nil {
+			_, err := w.visit(conn)
+			d := <-done
+			if err == nil {
 				t.Error("the visitor takes it for done")
 			}
-			if d := <-done; d.err == nil || d.stored != nil || !w.there.has() || !w.here.has() {
+			told := 0
+			for _, err := range []error{err, d.err} {
+				var refused *refusedPairing
+				if errors.As(err, &refused) {
+					told++
+					if refused.code != proto.CodeNotStored || refused.text != cannotStore {
+						t.Errorf("the other side is told %v", refused)
+					}
+				} else if !errors.Is(err, full) {
+					t.Errorf("who cannot store says %v", err)
+				}
+			}
+			if told != 1 || d.err == nil || d.stored != nil || !w.there.has() || !w.here.has() {
 				t.Errorf("stored there %v, here %v; %v", w.there.stored, w.here.stored, d.err)
 			}
 			side(w).fail = nil

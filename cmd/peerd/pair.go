@@ -163,6 +163,9 @@ func (p *program) useTicket(cmd *cobra.Command, o pairOptions, t proto.Ticket) e
 	if err := p.nameMayBe(cmd, o.name, t.Creator); err != nil {
 		return err
 	}
+	if err := p.canStore(); err != nil {
+		return err
+	}
 	g := p.progressTo(t.Creator, log, true)
 	cfg := peer.Config{Key: identity.FromSeed(t.KeySeed()), Server: t.Server, Agent: "peerd/" + version, Events: g.event, Logger: log}
 	stored, err := p.visitCreator(cmd.Context(), cfg, g, o, t, key)

@@ -27,7 +27,7 @@ func (p *program) createTicket(cmd *cobra.Command, o pairOptions) error {
 		return err
 	}
 	// What cannot be stored later is better known now.
-	if _, _, err := p.readAuthorized(); err != nil {
+	if err := p.canStore(); err != nil {
 		return err
 	}
 	t := proto.Ticket{Server: cfg.Server, Creator: cfg.Key.ID()}

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -118,6 +120,24 @@ func Edit(path string, change func(*File) error) error {
 		}
 		return f.Bytes(), nil
 	})
+}
+
+// CanEdit returns an error if Edit would fail as things are: a line is bad, or the
+// file cannot be written.
+func CanEdit(path string) error {
+	parsed := errors.New("all lines are right")
+	err := Edit(path, func(*File) error { return parsed })
+	if err != parsed {
+		return err
+	}
+	if real, err := filepath.EvalSymlinks(path); err == nil {
+		path = real
+	}
+	probe, err := os.CreateTemp(filepath.Dir(path), ".peerd-*")
+	if err != nil {
+		return err
+	}
+	return errors.Join(probe.Close(), os.Remove(probe.Name()))
 }
 
 // Revoke removes a peer from a file and reports whether it was there. It leaves
