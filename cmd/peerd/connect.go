@@ -63,7 +63,7 @@ this one; what the peer may then open is what it is authorised for here.
 
 A connection that is cut off, or that the peer refuses, is reset; only through a
 unix socket, which knows no reset, that looks like its end. The command ends
-with SIGINT (exit code 130) or SIGTERM (143).`,
+with SIGINT (exit code 130), SIGTERM (143) or SIGHUP (129; nohup keeps it).`,
 		Example: `  peerd connect pek5… -L 2222:22 -L 8080:web
   peerd connect pek5… -L 0:db.lan:5432 -L /tmp/docker.sock:/run/docker.sock
   peerd connect pek5… -R 8080:3000 -D 1080`,

@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -29,6 +30,7 @@ const (
 	exitNoDirect      = 8
 	exitRefused       = 9
 	exitTimeout       = 124
+	exitHangup        = 129 // 128 + SIGHUP
 	exitInterrupted   = 130
 	exitBrokenPipe    = 141 // 128 + SIGPIPE, what a shell makes of it
 	exitTerminated    = 143 // 128 + SIGTERM
@@ -175,8 +177,11 @@ func (s subject) judge(err error) (code int, text string) {
 }
 
 func (e *signalError) exitCode() int {
-	if e.signal == os.Interrupt {
+	switch e.signal {
+	case os.Interrupt:
 		return exitInterrupted
+	case syscall.SIGHUP:
+		return exitHangup
 	}
 	return exitTerminated
 }

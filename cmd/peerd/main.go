@@ -21,8 +21,9 @@ func execute(args []string, stdin, stdout, stderr *os.File) int {
 	return p.report(p.run(ctx, args))
 }
 
-// withSignals returns a context that the first SIGINT or SIGTERM ends, with a
-// *signalError as its cause. The second one kills the program.
+// withSignals returns a context that the first SIGINT, SIGTERM or SIGHUP ends,
+// with a *signalError as its cause. The second one kills the program. A SIGHUP
+// that is ignored from the start, as under nohup, stays ignored.
 func withSignals(parent context.Context) (ctx context.Context, stop func()) {
 	// Writing to a pipe that nobody reads is to be an error (EPIPE), not death
 	// in the middle of something.
@@ -30,6 +31,9 @@ func withSignals(parent context.Context) (ctx context.Context, stop func()) {
 	ctx, cancel := context.WithCancelCause(parent)
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	if !signal.Ignored(syscall.SIGHUP) {
+		signal.Notify(signals, syscall.SIGHUP)
+	}
 	go func() {
 		select {
 		case s := <-signals:

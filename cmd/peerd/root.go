@@ -63,8 +63,9 @@ same in upper and lower case.
 
 Exit codes: 0 ok, 1 other failure, 2 usage, 4 server unreachable, 5 peer unknown
 or offline, 6 identity mismatch, 7 not authorised, 8 no direct connection,
-9 target refused, 124 timeout, 130 interrupted, 141 nobody reads standard
-output, 143 terminated.`
+9 target refused, 124 timeout, 129 hung up, 130 interrupted, 141 nobody reads
+standard output, 143 terminated. run and serve exit with 0 when a signal ends
+them. SIGHUP ends no command that is started with it ignored, as nohup does.`
 
 // run carries out a command line.
 func (p *program) run(ctx context.Context, args []string) error {

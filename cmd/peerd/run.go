@@ -32,7 +32,7 @@ registered. When the server goes away the daemon stays and registers again; if
 the server turns out to have another key than its URL says, it exits with 6.
 Every change of state is a line in the log on standard error.
 
-The daemon runs until SIGINT or SIGTERM, and then exits with 0.
+The daemon runs until SIGINT, SIGTERM or SIGHUP, and then exits with 0.
 
 TARGET is a port number of this machine's loopback, HOST:PORT, or a name with
 the ADDR that it stands for: HOST:PORT, or a port number again.`,

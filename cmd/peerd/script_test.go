@@ -12,6 +12,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"regexp"
 	"strconv"
@@ -56,6 +57,8 @@ func TestMain(m *testing.M) {
 // $MISTYPED none. The variables of startTargets
 // stand for the addresses of small services.
 func TestScript(t *testing.T) {
+	// Programs that are started inherit an ignored SIGHUP, but not a handled one.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
 	services := startTargets(t)
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
@@ -160,7 +163,7 @@ func cmdHalt(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 3 {
 		ts.Fatalf("usage: halt NAME SIGNAL CODE")
 	}
-	signals := map[string]os.Signal{"INT": syscall.SIGINT, "TERM": syscall.SIGTERM}
+	signals := map[string]os.Signal{"INT": syscall.SIGINT, "TERM": syscall.SIGTERM, "HUP": syscall.SIGHUP}
 	cmd := ts.Value(processesKey{}).(processes)[args[0]]
 	if args[1] != "-" {
 		ts.Check(cmd.Process.Signal(signals[args[1]]))

@@ -42,7 +42,7 @@ The only line on standard output is the URL that peers need, as soon as the
 server accepts connections. The key in it is that of server.key in the state
 directory, which is created if there is none.
 
-The server runs until SIGINT or SIGTERM, and then exits with 0.`,
+The server runs until SIGINT, SIGTERM or SIGHUP, and then exits with 0.`,
 		Example: `  peerd serve
   peerd serve --listen :443 --probe-listen "" --public-addr rendezvous.example.org`,
 		Args: cobra.NoArgs,
