@@ -101,3 +101,31 @@ func TestMeterFollowsFrames(t *testing.T) {
 		}
 	}
 }
+
+// A number may be used for one stream only at a time, and only by the end to
+// which it belongs. yamux forgets a stream that was reset while others still
+// have it.
+func TestStreamNumbers(t *testing.T) {
+	for name, numbers := range map[string]func(p rawPeer){
+		"used twice": func(p rawPeer) {
+			p.flag(1, flagRST)
+			p.flag(1, flagSYN)
+		},
+		"of this end": func(p rawPeer) { p.flag(2, flagSYN) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			m, p := facing(t)
+			p.listen(func(frame) {})
+			accepted(t, m, p)
+			numbers(p)
+			select {
+			case <-m.Done():
+				if !errors.Is(m.Err(), ErrProtocol) {
+					t.Errorf("the session ended with %v", m.Err())
+				}
+			case <-time.After(5 * time.Second):
+				t.Error("the session goes on")
+			}
+		})
+	}
+}

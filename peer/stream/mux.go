@@ -30,6 +30,8 @@ const (
 	openDeadline = 10 * time.Second
 	// closeLinger is how long Close waits for what was written to leave.
 	closeLinger = time.Second
+	// readOnLimit is how long a session is still read that cannot be written.
+	readOnLimit = time.Second
 )
 
 // Mux is one session's end. Its methods are safe for concurrent use.
@@ -103,10 +105,28 @@ func newMux(conn net.Conn, w *windows, role func(io.ReadWriteCloser, *yamux.Conf
 	}
 	m.yamux = session
 	m.mu.Unlock()
-	m.spawn(m.out.run)
+	m.spawn(m.send)
 	m.spawn(m.acceptAll)
 	m.spawn(m.watch)
 	return m
+}
+
+// send writes to the connection. If that fails, there may be something on it
+// that has arrived and not been read, such as a receipt: the reading side is left
+// to come to its own end.
+func (m *Mux) send() {
+	err := m.out.run()
+	if err == nil {
+		return
+	}
+	m.windows.wakeAll()
+	timer := time.NewTimer(readOnLimit)
+	defer timer.Stop()
+	select {
+	case <-m.done:
+	case <-timer.C:
+		m.end(err)
+	}
 }
 
 // Open opens a stream to a target of the other end. It does not wait for the

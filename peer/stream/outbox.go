@@ -58,17 +58,18 @@ func newOutbox(conn net.Conn, w *windows, failed func(error)) *outbox {
 var errControl = fmt.Errorf("%w: it takes no answers", ErrProtocol)
 
 // Write implements io.Writer for yamux, which brings headers only: the streams'
-// data does not pass through it. It never waits.
+// data does not pass through it. It never waits, and never fails: yamux would
+// close the connection, and with it lose what has arrived.
 func (o *outbox) Write(b []byte) (int, error) {
 	f := parseFrame(b)
 	if f.kind == frameData {
 		return 0, errors.New("a data frame from yamux") // nobody writes to a yamux stream
 	}
 	f, any := o.windows.outgoing(f)
-	if !any {
-		return len(b), nil
+	if any {
+		o.control(f, nil)
 	}
-	return len(b), o.control(f, nil)
+	return len(b), nil
 }
 
 // grant lets the other end send more.
@@ -198,18 +199,19 @@ func recycle(b []byte) []byte {
 	return nil
 }
 
-// run writes what comes until stop is called or the connection fails.
-func (o *outbox) run() {
+// run writes what comes until stop is called or the connection fails, and
+// returns the connection's error.
+func (o *outbox) run() error {
 	var batch []byte
 	for {
 		if batch = o.next(batch[:0]); batch == nil {
-			return
+			return nil
 		}
 		begun := time.Now()
 		_, err := o.conn.Write(batch)
 		o.written(len(batch), time.Since(begun), err)
 		if err != nil {
-			o.failed(err)
+			return err
 		}
 	}
 }

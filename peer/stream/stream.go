@@ -74,7 +74,8 @@ func (s *Stream) answer(m proto.Message) error {
 // sendNow sends bytes that wait for no room, with credit that is kept for them.
 func (s *Stream) sendNow(b []byte) error {
 	s.window.takeReserve(len(b))
-	return s.mux.explain(s.mux.out.control(frame{kind: frameData, stream: s.window.id, length: uint32(len(b))}, b))
+	err := s.mux.out.control(frame{kind: frameData, stream: s.window.id, length: uint32(len(b))}, b)
+	return s.writeFailure(err)
 }
 
 // raw reads the bytes of a yamux stream and grants new ones.
@@ -82,6 +83,9 @@ type raw struct{ s *Stream }
 
 func (r raw) Read(b []byte) (int, error) {
 	n, err := r.s.yamux.Read(b)
+	if n == 0 && err == yamux.ErrTimeout && r.s.mux.ended() {
+		n, err = r.s.yamux.Read(b) // what came at the same moment is there now
+	}
 	if n > 0 {
 		if grant := r.s.window.consume(n); grant > 0 {
 			r.s.mux.out.grant(r.s.window, grant)
@@ -230,10 +234,11 @@ func (s *Stream) writeSomeLocked(b []byte) (int, error) {
 			if n, err = s.mux.out.send(s.window, b); n > 0 {
 				return n, nil
 			}
+			err = s.writeFailure(err)
 		}
 		if err != nil {
 			s.mux.out.giveUp(s.window)
-			return 0, s.writeFailure(err)
+			return 0, err
 		}
 		select {
 		case <-s.window.wake:
@@ -270,12 +275,16 @@ func (s *Stream) dead() error {
 	return nil
 }
 
-// writeFailure replaces the outbox's error by the session's.
+// writeFailure says what an error of the outbox, if it is one, means for the
+// stream.
 func (s *Stream) writeFailure(err error) error {
-	if s.mux.ended() {
+	switch {
+	case s.mux.ended():
 		return fmt.Errorf("%w: %w", ErrAborted, s.mux.Err())
+	case err != nil:
+		return fmt.Errorf("%w: %w", ErrAborted, err)
 	}
-	return err
+	return nil
 }
 
 // CloseWrite sends END: the other end reads io.EOF once it has read everything

@@ -119,6 +119,15 @@ func (w *windows) borrow(n, part int) int {
 	return n
 }
 
+// wakeAll has every writer look again.
+func (w *windows) wakeAll() {
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	for _, s := range w.all {
+		notify(s.wake)
+	}
+}
+
 // incoming notes a frame of the other end's, and refuses one that it may not
 // send.
 func (w *windows) incoming(f frame) error {
