@@ -12,8 +12,9 @@ import (
 )
 
 // Listen listens there. A unix socket is only for this user (mode 0600), and
-// goes away with the listener; one that exists already is left alone. The error
-// names the place.
+// goes away with the listener. One that exists already is left alone, unless it
+// is this user's and nobody has it open any more (on Linux, where that can be
+// told): then it is replaced. The error names the place.
 func (b Bind) Listen(ctx context.Context) (net.Listener, error) {
 	if b.Path != "" {
 		return listenUnix(ctx, b.Path)
@@ -45,7 +46,7 @@ func listenUnix(ctx context.Context, name string) (net.Listener, error) {
 	if strings.HasPrefix(name, "@") {
 		name = "./" + name // a file, not a name in Linux's abstract namespace
 	}
-	l, err := bindUnix(ctx, name)
+	l, err := bindOrReplace(ctx, name)
 	switch {
 	case errors.Is(err, syscall.EINVAL) && len(name) > shortPath:
 		return nil, fmt.Errorf("cannot listen on %s%s: the path is too long for a unix socket; choose another", unixPrefix, name)
@@ -58,6 +59,21 @@ func listenUnix(ctx context.Context, name string) (net.Listener, error) {
 	own.SetUnlinkOnClose(false)
 	own.file, _ = os.Lstat(name)
 	return own, nil
+}
+
+// bindOrReplace makes a unix socket and listens, in the place of a dead one if
+// need be.
+func bindOrReplace(ctx context.Context, name string) (net.Listener, error) {
+	release, unclaimed := claim(ctx, name)
+	if unclaimed != nil {
+		return bindUnix(ctx, name)
+	}
+	defer release()
+	l, err := bindUnix(ctx, name)
+	if errors.Is(err, syscall.EADDRINUSE) && removeDead(name) {
+		l, err = bindUnix(ctx, name)
+	}
+	return l, err
 }
 
 // unixListener removes its socket when it is closed, unless somebody has put
