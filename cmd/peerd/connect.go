@@ -19,7 +19,7 @@ import (
 // connectOptions are the flags of connect.
 type connectOptions struct {
 	local, remote, dynamic []string
-	stdio                  string
+	stdio                  []string // once
 	localPort              uint16
 	timeout                time.Duration
 }
@@ -30,7 +30,7 @@ func (p *program) connectCommand() *cobra.Command {
 		Use:   "connect PEER",
 		Short: "Forward ports to and from a peer",
 		Long: `Connect to a peer and stay connected, with ssh's options for what to forward.
-Each may be given several times.
+Each but -W may be given several times.
 
   -L [BIND:]PORT:TARGET   a port here leads to a target of the peer
   -R [BIND:]PORT:TARGET   a port of the peer leads to a target here, if the peer
@@ -57,7 +57,9 @@ time when the path to the peer is another one; -q silences both:
   forward pek5… 127.0.0.1:8080 -> 3000
   forward 127.0.0.1:1080 -> pek5… socks5
 
-A forward that cannot be set up at the start is an error. When the connection is
+A forward that cannot be set up at the start is an error: exit code 7 if the peer
+does not permit an -R, 9 if it cannot listen there, or refuses the target of -W or
+cannot reach it. When the connection is
 lost later, the command connects again, and connections that come in meanwhile
 wait. While it runs it answers that peer, which may thus just as well connect to
 this one; what the peer may then open is what it is authorised for here.
@@ -75,7 +77,7 @@ with SIGINT (exit code 130), SIGTERM (143) or SIGHUP (129; nohup keeps it).`,
 	f.StringArrayVarP(&o.local, "local-forward", "L", nil, "forward a port, `[BIND:]PORT:TARGET`, to a target of the peer")
 	f.StringArrayVarP(&o.remote, "remote-forward", "R", nil, "forward a port of the peer, `[BIND:]PORT:TARGET`, to a target here")
 	f.StringArrayVarP(&o.dynamic, "dynamic-forward", "D", nil, "be a SOCKS5 proxy at `[BIND:]PORT` that leads to the peer")
-	f.StringVarP(&o.stdio, "stdio-forward", "W", "", "join standard input and output to a `TARGET` of the peer")
+	f.StringArrayVarP(&o.stdio, "stdio-forward", "W", nil, "join standard input and output to a `TARGET` of the peer")
 	once(f, "local-forward", "remote-forward", "dynamic-forward", "stdio-forward")
 	f.VisitAll(func(flag *pflag.Flag) { cmd.RegisterFlagCompletionFunc(flag.Name, cobra.NoFileCompletions) })
 	f.Uint16Var(&o.localPort, "local-port", 0, "local TCP `PORT` for the peer and the server (default a free one)")
@@ -110,12 +112,16 @@ func (o connectOptions) parse() (f forwards, err error) {
 			*option.to = append(*option.to, fwd)
 		}
 	}
-	if o.stdio != "" {
-		if f.stdio, err = tunnel.ParseTarget(o.stdio); err != nil {
-			return f, fmt.Errorf("-W %s: %w", o.stdio, err)
+	switch len(o.stdio) {
+	case 0:
+		return f, nil
+	case 1:
+		if f.stdio, err = tunnel.ParseTarget(o.stdio[0]); err != nil {
+			return f, fmt.Errorf("-W %s: %w", o.stdio[0], err)
 		}
+		return f, nil
 	}
-	return f, nil
+	return f, errors.New("-W is there more than once: there is one standard input")
 }
 
 func (p *program) connect(cmd *cobra.Command, o connectOptions, peerText string) error {

@@ -17,7 +17,7 @@ func (p *program) denyCommand() *cobra.Command {
 authorized_peers. A daemon that runs refuses it from then on; streams that are
 open stay open until they end, or the daemon does.
 
-A peer that has no line there is an error, with exit code 1 (2 for a name that no
+A peer that has no line there is an error, with exit code 1 (5 for a name that no
 peer has), and so is one that may still connect afterwards because the setting
 allow names it, too. Lines that are wrong are in nobody's way here: they grant
 nothing, are left as they are, and a warning names each.`,

@@ -33,7 +33,9 @@ read; the end of what the target sends is passed on to who reads standard
 output. nc exits with 0 when both have ended, and everything has arrived. If
 standard input is a terminal, it exits as soon as the target has ended.
 
-A transfer that was cut off exits with 1, never with 0. Nothing is printed
+A target that the peer does not expose or permit, or cannot reach, is exit code 9;
+a peer that does not let this one connect at all is 7. A transfer that was cut off
+exits with 1, never with 0. Nothing is printed
 unless something fails; -v shows each step.`,
 		Example: `  ssh -o ProxyCommand='peerd nc %h 22' me@pek5…
   tar c src | peerd nc pek5… backup`,

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
@@ -65,14 +66,30 @@ func (p *program) lookUp(text string) (proto.ID, error) {
 	switch {
 	case found != nil:
 		return found.id, nil
-	case authorized.CheckName(text) != nil:
+	case authorized.CheckName(text) != nil, seemsID(text):
 		return id, idErr
 	case err != nil:
-		return id, fmt.Errorf("no peer has that name, as far as can be seen: %w", err)
-	case len(names) == 0:
-		return id, idErr
+		return id, &unknownNameError{fmt.Sprintf("no peer is called %q, as far as can be seen: %v", text, err)}
 	}
-	return id, fmt.Errorf("no peer has that name%s, and %w", nearestName(text, names), idErr)
+	return id, &unknownNameError{fmt.Sprintf(`no peer is called %q%s; "peerd peers" lists the names`, text, nearestName(text, names))}
+}
+
+// unknownNameError says that no peer has a name, which could be one's.
+type unknownNameError struct {
+	text string
+}
+
+// Error implements error.
+func (e *unknownNameError) Error() string { return e.text }
+
+// seemsID reports whether a text that could be a name is rather a peer ID with a
+// slip in it.
+func seemsID(text string) bool {
+	if _, err := proto.ParseID(text); !errors.Is(err, proto.ErrIDLength) {
+		return true
+	}
+	const part = 20 // characters, more than a name has that happens to look like this
+	return len(text) >= part && text[0] == 'p' && strings.Trim(text, "abcdefghijklmnopqrstuvwxyz234567") == ""
 }
 
 // nearestName says which name may have been meant.
@@ -102,7 +119,11 @@ func (p *program) nameOf(id proto.ID) string {
 // parsePeer parses the PEER of a command line.
 func (p *program) parsePeer(cmd *cobra.Command, text string) (proto.ID, error) {
 	id, err := p.lookUp(text)
-	if err != nil {
+	var unknown *unknownNameError
+	switch {
+	case errors.As(err, &unknown):
+		return id, &codedError{exitOffline, unknown.text}
+	case err != nil:
 		return id, &usageError{cmd, fmt.Sprintf("PEER %q: %v", text, err)}
 	}
 	p.names.peer, p.names.called = id, p.nameOf(id)

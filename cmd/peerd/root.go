@@ -59,7 +59,8 @@ Who may connect, and what each may open, stands in authorized_peers beside that
 file; see "peerd allow --help". NO_COLOR turns colours off.
 
 PEER is a name from [peers] or authorized_peers, or a peer ID. Names are the
-same in upper and lower case.
+same in upper and lower case. A name that no peer has is exit code 5, a mistyped
+ID 2.
 
 Exit codes: 0 ok, 1 other failure, 2 usage, 4 server unreachable, 5 peer unknown
 or offline, 6 identity mismatch, 7 not authorised, 8 no direct connection,
