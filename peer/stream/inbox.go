@@ -8,9 +8,10 @@ import (
 )
 
 // inbox is what yamux reads from. It judges the frames before yamux does, notes
-// whether the connection is alive, and cuts data frames to what has arrived:
-// while yamux waits for the rest of a frame, nobody can read from its stream,
-// whatever the deadline.
+// whether the connection is alive, and gives data to the streams itself: yamux
+// gets the frames' flags, and a byte of data where a reader may wait for one.
+// While yamux waits for the rest of a frame, nobody can read from its stream,
+// whatever the deadline; so it gets none of which not all has arrived.
 type inbox struct {
 	conn    net.Conn
 	windows *windows
@@ -18,57 +19,50 @@ type inbox struct {
 	heard   atomic.Bool // something was read; the watcher resets it
 
 	// The rest belongs to yamux's receiving goroutine.
-	buf    []byte // what has arrived
+	block  *block // what has arrived; nil if it was given to a stream
 	unread []byte // the rest of it
 
 	header [frameHeader]byte
-	filled int    // bytes of header that have arrived
-	frame  frame  // the one whose body is arriving
-	body   int    // bytes of it that yamux has not been told of
-	told   []byte // the header that yamux is being told
-	piece  int    // bytes that it was told of and has not read
+	filled int     // bytes of header that have arrived
+	frame  frame   // the one whose body is arriving
+	body   int     // bytes of it that have not
+	stream *window // whose it is; nil if that has ended
+	told   []byte  // what yamux is being told
+	tell   [frameHeader + 1]byte
 
 	pings int // that the other end has sent, less what the time allows
 	since time.Time
 }
 
 const (
-	inboxSize = 16 << 10    // a TLS record
 	maxPings  = 32          // at once
 	pingEvery = time.Second // one more is allowed
 )
 
 func newInbox(conn net.Conn, w *windows, failed func(error)) *inbox {
-	return &inbox{conn: conn, windows: w, failed: failed, buf: make([]byte, inboxSize)}
+	return &inbox{conn: conn, windows: w, failed: failed}
 }
 
-// Read implements io.Reader. It hands out headers and bodies one by one, and
-// waits only where yamux waits for a header.
+// Read implements io.Reader. It waits only where yamux waits for a header.
 func (i *inbox) Read(b []byte) (int, error) {
-	for len(i.told) == 0 && i.piece == 0 {
+	for len(i.told) == 0 {
 		if err := i.advance(); err != nil {
 			i.failed(err)
 			return 0, err
 		}
 	}
-	if len(i.told) > 0 {
-		n := copy(b, i.told)
-		i.told = i.told[n:]
-		return n, nil
-	}
-	n := copy(b, i.unread[:min(i.piece, len(i.unread))])
-	i.unread = i.unread[n:]
-	i.piece -= n
+	n := copy(b, i.told)
+	i.told = i.told[n:]
 	return n, nil
 }
 
-// advance takes one step towards the next header.
+// advance takes one step towards what yamux is to be told next.
 func (i *inbox) advance() error {
 	switch {
 	case len(i.unread) == 0:
 		return i.fill()
 	case i.body > 0:
-		i.announce()
+		i.deliver()
 		return nil
 	}
 	n := copy(i.header[i.filled:], i.unread)
@@ -82,12 +76,15 @@ func (i *inbox) advance() error {
 
 // fill waits for more to arrive.
 func (i *inbox) fill() error {
-	n, err := i.conn.Read(i.buf)
+	if i.block == nil {
+		i.block = newLargeBlock()
+	}
+	n, err := i.conn.Read(i.block.bytes)
 	if n == 0 {
 		return err
 	}
 	i.heard.Store(true)
-	i.unread = i.buf[:n]
+	i.unread = i.block.bytes[:n]
 	return nil // an error comes again
 }
 
@@ -105,22 +102,49 @@ func (i *inbox) begin(f frame) error {
 		return err
 	}
 	if i.frame, i.body = f, f.body(); i.body == 0 {
-		i.told = i.header[:]
+		i.told = f.append(i.tell[:0])
+		return nil
 	}
+	i.stream = i.windows.get(f.stream)
 	return nil
 }
 
-// announce tells yamux of as much of the body as has arrived: the first piece
-// has the frame's flags, but for FIN, which is the last one's.
-func (i *inbox) announce() {
+// deliver gives the stream as much of the body as has arrived, and tells yamux:
+// the first piece has the frame's flags, but for FIN, which is the last one's.
+func (i *inbox) deliver() {
 	f := i.frame
-	i.piece = min(i.body, len(i.unread))
-	if i.body -= i.piece; i.body > 0 {
+	n := min(i.body, len(i.unread))
+	if i.body -= n; i.body > 0 {
 		f.flags &^= flagFIN
 	}
-	f.length = uint32(i.piece)
 	i.frame.flags &= flagFIN
-	i.told = f.append(i.header[:0])
+	tell := i.give(n)
+	if !tell && f.flags == 0 {
+		return
+	}
+	f.length = 0
+	if tell {
+		f.length = 1
+	}
+	i.told = f.append(i.tell[:0])[:frameHeader+f.length]
+}
+
+// give gives the next n bytes to their stream. It reports whether yamux is to be
+// told of a byte.
+func (i *inbox) give(n int) (tell bool) {
+	part := i.unread[:n]
+	i.unread = i.unread[n:]
+	switch {
+	case i.stream == nil:
+		return false
+	case n < worthABlock || len(i.unread) > 0:
+		return i.stream.arrived.put(part)
+	}
+	b := i.block
+	i.block = nil
+	b.to = cap(b.bytes) - cap(i.unread)
+	b.from = b.to - n
+	return i.stream.arrived.take(b)
 }
 
 // ping keeps the other end from pinging without bounds: yamux starts a goroutine

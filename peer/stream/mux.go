@@ -253,7 +253,6 @@ func (m *Mux) watch() {
 			return
 		case <-ticker.C:
 		}
-		m.shrink()
 		silent, stalled = silent+tick, stalled+tick
 		if m.in.heard.Swap(false) {
 			silent = 0
@@ -267,18 +266,6 @@ func (m *Mux) watch() {
 			return
 		case silent >= PingEvery:
 			m.spawn(func() { m.yamux.Ping() }) // ends with the session at the latest
-		}
-	}
-}
-
-// shrink has yamux let go of the buffers of streams on which nothing comes. A
-// buffer stays as large as it once was, up to twice the window.
-func (m *Mux) shrink() {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for s := range m.streams {
-		if s.window.rested() {
-			s.yamux.Shrink() // does nothing if there is something to read
 		}
 	}
 }

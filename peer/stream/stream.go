@@ -82,16 +82,25 @@ func (s *Stream) sendNow(b []byte) error {
 type raw struct{ s *Stream }
 
 func (r raw) Read(b []byte) (int, error) {
-	n, err := r.s.yamux.Read(b)
-	if n == 0 && err == yamux.ErrTimeout && r.s.mux.ended() {
-		n, err = r.s.yamux.Read(b) // what came at the same moment is there now
-	}
-	if n > 0 {
-		if grant := r.s.window.consume(n); grant > 0 {
-			r.s.mux.out.grant(r.s.window, grant)
+	w, again := r.s.window, true
+	for {
+		if n := w.arrived.read(b); n > 0 {
+			if grant := w.consume(n); grant > 0 {
+				r.s.mux.out.grant(w, grant)
+			}
+			return n, nil
+		}
+		var told [1]byte
+		n, err := r.s.yamux.Read(told[:])
+		switch {
+		case n > 0:
+			w.arrived.heard()
+		case err == yamux.ErrTimeout && r.s.mux.ended() && again:
+			again = false // what came at the same moment is there now
+		default:
+			return 0, err
 		}
 	}
-	return n, err
 }
 
 // Opened waits until the other end has confirmed the target. It returns nil, a

@@ -55,6 +55,8 @@ type window struct {
 	id   uint32
 	wake chan struct{} // has a value when the writer should look again
 
+	arrived arrivals
+
 	mu       sync.Mutex
 	credit   int  // bytes that this end may send, endReserve included
 	finished bool // the other end has closed the stream: it takes nothing more
@@ -66,8 +68,6 @@ type window struct {
 	consumed uint64 // bytes of them that were read
 	last     time.Time
 	left     bool // the stream has ended: size was given back
-
-	seen uint64 // what received was when rested was last called
 }
 
 // get returns the window of a stream.
@@ -235,18 +235,6 @@ func (s *window) takeReserve(n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.credit -= n
-}
-
-// rested reports whether nothing was received since the last call, and something
-// before that: yamux may hold a buffer for nothing.
-func (s *window) rested() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.received != s.seen {
-		s.seen = s.received
-		return false
-	}
-	return s.received > 0
 }
 
 func (s *window) hasFIN() bool {
