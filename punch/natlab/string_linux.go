@@ -43,7 +43,7 @@ func (s *site) describeLink() string {
 	if s.link.loss > 0 {
 		d += fmt.Sprintf(", loss %.2g %%", 100*s.link.loss)
 	}
-	if l := s.link.line; l.rate > 0 {
+	if l := &s.link.line; l.rate > 0 { // its other fields change all the time
 		d += fmt.Sprintf(", sends %g Mbit/s, queue %d bytes", float64(l.rate)/1e6, l.queue)
 	}
 	return d
