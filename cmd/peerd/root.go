@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -30,8 +31,9 @@ type program struct {
 	verbose   bool
 	quiet     bool
 
-	begun bool    // a command's own work has begun; what fails before is a usage error
-	names subject // for the error line
+	help  *attempts // standard output for cobra, which does not look whether its help comes through
+	begun bool      // a command's own work has begun; what fails before is a usage error
+	names subject   // for the error line
 }
 
 const longHelp = `peerd gives two machines behind NATs one direct, end-to-end encrypted TCP
@@ -76,6 +78,9 @@ func (p *program) run(ctx context.Context, args []string) error {
 	}
 	root.SetArgs(separateSSH(root.PersistentFlags(), args))
 	cmd, err := root.ExecuteContextC(ctx)
+	if p.help.err != nil {
+		return outputFailed(p.help.err)
+	}
 	if err == nil || p.begun {
 		return err
 	}
@@ -86,6 +91,21 @@ func (p *program) run(ctx context.Context, args []string) error {
 		}
 	}
 	return &usageError{cmd, text}
+}
+
+// attempts keeps the first error of writing.
+type attempts struct {
+	w   io.Writer
+	err error
+}
+
+// Write implements io.Writer.
+func (a *attempts) Write(b []byte) (int, error) {
+	n, err := a.w.Write(b)
+	if a.err == nil {
+		a.err = err
+	}
+	return n, err
 }
 
 func commandNames(root *cobra.Command) (names []string) {
@@ -105,7 +125,8 @@ func (p *program) rootCommand() *cobra.Command {
 		PersistentPreRunE:  func(cmd *cobra.Command, _ []string) error { return p.checkFlags(cmd) },
 	}
 	root.SetIn(p.stdin)
-	root.SetOut(p.stdout)
+	p.help = &attempts{w: p.stdout}
+	root.SetOut(p.help)
 	root.SetErr(p.screen)
 	f := root.PersistentFlags()
 	f.StringVar(&p.server, "server", "", "`URL` of the rendezvous server, as \"peerd serve\" prints it")
@@ -121,10 +142,13 @@ func (p *program) rootCommand() *cobra.Command {
 		p.peersCommand(), p.allowCommand(), p.denyCommand(), p.pairCommand(), p.versionCommand())
 	describeVariables(root)
 	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd()
 	for _, cmd := range root.Commands() {
 		switch {
 		case cmd.Name() == "help":
 			cmd.Args = knownCommand
+		case cmd.Name() == "completion":
+			cmd.Args, cmd.RunE = cobra.ArbitraryArgs, unknownShell
 		case takesPeer(cmd):
 			cmd.ValidArgsFunction = p.completePeer
 		default:
@@ -159,6 +183,15 @@ func (p *program) completePeer(cmd *cobra.Command, args []string, typed string) 
 func knownCommand(cmd *cobra.Command, args []string) error {
 	_, _, err := cmd.Root().Find(args)
 	return err
+}
+
+// unknownShell is what completion does without one of its commands.
+func unknownShell(cmd *cobra.Command, args []string) error {
+	shells := strings.Join(commandNames(cmd), ", ")
+	if len(args) == 0 {
+		return errors.New("a shell is missing: one of " + shells)
+	}
+	return fmt.Errorf("no completion for %q: there are those for %s", args[0], shells)
 }
 
 // begin wraps a command's work; what fails before it is a usage error.
