@@ -112,7 +112,16 @@ func (c *connection) announce(ctx context.Context, s *peer.Session) {
 		defer cancel()
 		path.RTT, _ = s.Ping(ctx) // the session's end will say what failed
 	}
-	c.program.notice(fmt.Sprintf("path %s %s %dms", path.Kind, path.Remote, path.RTT.Round(time.Millisecond).Milliseconds()))
+	c.program.notice(fmt.Sprintf("path %s %s %s", path.Kind, path.Remote, milliseconds(path.RTT)))
+}
+
+// milliseconds rounds a round trip to a millisecond, and one that is shorter than
+// that to a tenth: 31ms, 0.3ms.
+func milliseconds(d time.Duration) string {
+	if tenths := d.Round(100 * time.Microsecond); tenths < time.Millisecond {
+		return fmt.Sprintf("%.1fms", float64(tenths.Microseconds())/1000)
+	}
+	return fmt.Sprintf("%dms", d.Round(time.Millisecond).Milliseconds())
 }
 
 // keep connects again whenever the connection is lost. What listens at the peer

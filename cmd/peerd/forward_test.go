@@ -143,3 +143,14 @@ func TestConnectionsLeaveNothingBehind(t *testing.T) {
 	}
 	clients.Wait()
 }
+
+func TestMilliseconds(t *testing.T) {
+	for d, want := range map[time.Duration]string{
+		30 * time.Microsecond: "0.0ms", 60 * time.Microsecond: "0.1ms", 312 * time.Microsecond: "0.3ms", 949 * time.Microsecond: "0.9ms",
+		950 * time.Microsecond: "1ms", 1499 * time.Microsecond: "1ms", 31400 * time.Microsecond: "31ms",
+	} {
+		if got := milliseconds(d); got != want {
+			t.Errorf("%v: %s, want %s", d, got, want)
+		}
+	}
+}
