@@ -30,6 +30,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	syscall.Umask(0o022) // others cannot write what the scripts create
 	testscript.Main(m, map[string]func(){"peerd": main, "sock": sock})
 }
 

@@ -19,7 +19,7 @@ type Live struct {
 	log  *slog.Logger
 
 	mu    sync.Mutex
-	info  fs.FileInfo // of the file as it was read; nil if there was none
+	info  fs.FileInfo // of the file as it was read; nil if it was not
 	until time.Time   // zero, or when what was read is to be read once more
 	peers map[proto.ID]Peer
 	told  map[string]bool // the errors of the last reading
@@ -44,7 +44,7 @@ func (l *Live) Peer(id proto.ID) (Peer, bool) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !same(l.info, info) || !l.until.IsZero() && now.After(l.until) {
+	if !l.isAsReadLocked(info) || !l.until.IsZero() && now.After(l.until) {
 		l.readLocked(now)
 	}
 	p, ok := l.peers[id]
@@ -58,12 +58,12 @@ func (l *Live) Len() int {
 	return len(l.peers)
 }
 
-// same reports whether a file seems to be as it was.
-func same(a, b fs.FileInfo) bool {
-	if a == nil || b == nil {
-		return a == nil && b == nil
+// isAsReadLocked reports whether the file seems to be what was read.
+func (l *Live) isAsReadLocked(now fs.FileInfo) bool {
+	if l.info == nil || now == nil {
+		return l.info == nil && now == nil
 	}
-	return os.SameFile(a, b) && a.Size() == b.Size() && a.Mode() == b.Mode() && a.ModTime().Equal(b.ModTime())
+	return ownfile.Same(l.info, now)
 }
 
 // coarse is how far apart two changes may be that leave a file with the same
@@ -82,6 +82,7 @@ func (l *Live) readLocked(now time.Time) {
 		errs = f.Errors()
 	case !errors.Is(err, fs.ErrNotExist):
 		errs = []error{err}
+		info = nil // what puts it right, the file itself need not show
 	}
 	l.info, l.until = info, time.Time{}
 	if info != nil && now.Sub(info.ModTime()) < coarse {

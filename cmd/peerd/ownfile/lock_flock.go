@@ -3,22 +3,16 @@
 package ownfile
 
 import (
+	"errors"
 	"os"
 	"syscall"
 )
 
-// lock excludes all that do the same with a directory.
-func lock(dir string) (unlock func(), err error) {
-	d, err := os.Open(dir)
-	if err != nil {
-		return nil, err
+// tryLock locks a file until it is closed, unless another program has done so.
+func tryLock(f *os.File) (locked bool, err error) {
+	err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	if errors.Is(err, syscall.EWOULDBLOCK) || errors.Is(err, syscall.EINTR) {
+		return false, nil
 	}
-	for err = syscall.EINTR; err == syscall.EINTR; {
-		err = syscall.Flock(int(d.Fd()), syscall.LOCK_EX)
-	}
-	if err != nil {
-		d.Close()
-		return nil, &os.PathError{Op: "lock", Path: dir, Err: err}
-	}
-	return func() { d.Close() }, nil
+	return err == nil, err
 }

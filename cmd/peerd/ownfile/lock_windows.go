@@ -1,24 +1,18 @@
 package ownfile
 
 import (
+	"errors"
 	"os"
-	"path/filepath"
 
 	"golang.org/x/sys/windows"
 )
 
-// lock excludes all that do the same with a directory. Directories cannot be
-// locked on Windows, so a file in it is, which stays.
-func lock(dir string) (unlock func(), err error) {
-	path := filepath.Join(dir, ".peerd.lock")
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return nil, err
+// tryLock locks a file until it is closed, unless another program has done so.
+func tryLock(f *os.File) (locked bool, err error) {
+	const flags = windows.LOCKFILE_EXCLUSIVE_LOCK | windows.LOCKFILE_FAIL_IMMEDIATELY
+	err = windows.LockFileEx(windows.Handle(f.Fd()), flags, 0, 1, 0, new(windows.Overlapped))
+	if errors.Is(err, windows.ERROR_LOCK_VIOLATION) {
+		return false, nil
 	}
-	err = windows.LockFileEx(windows.Handle(f.Fd()), windows.LOCKFILE_EXCLUSIVE_LOCK, 0, 1, 0, new(windows.Overlapped))
-	if err != nil {
-		f.Close()
-		return nil, &os.PathError{Op: "lock", Path: path, Err: err}
-	}
-	return func() { f.Close() }, nil
+	return err == nil, err
 }

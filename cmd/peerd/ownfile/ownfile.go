@@ -10,13 +10,14 @@ import (
 )
 
 // ErrUntrusted means that somebody else than the user and root may have written
-// a file. The errors that wrap it name the file and say what to do.
+// a file, or put it in its place. The errors that wrap it name what is wrong and
+// say what to do.
 var ErrUntrusted = errors.New("open to changes by other users")
 
 // maxSize bounds what is read.
 const maxSize = 1 << 20
 
-// Read reads a file that nobody else can write. The error wraps ErrUntrusted or
+// Read reads a file for which Check returns nil. The error wraps ErrUntrusted or
 // what the system says.
 func Read(path string) ([]byte, fs.FileInfo, error) {
 	f, err := os.Open(path)
@@ -40,13 +41,28 @@ func Read(path string) ([]byte, fs.FileInfo, error) {
 }
 
 // Check returns an error that wraps ErrUntrusted if somebody else can write the
-// file, as sshd has it with StrictModes. On Windows it is nil for every file: who
-// may write one, there, its directory's access control list says.
+// file, or replace it because they can write its directory; if the path is a link,
+// this holds for the directories of both. It is as with sshd's StrictModes, except
+// that a sticky directory such as /tmp will do, since nobody can replace another
+// user's files there, and that the directories above are not looked at: who can
+// write those can move the user's directories about, but cannot make any. On
+// Windows the error is nil for every file: who may write one, there, the access
+// control lists say.
 func Check(path string, info fs.FileInfo) error {
 	if !info.Mode().IsRegular() {
 		return fmt.Errorf("%s is not a file; correct the path", path)
 	}
-	return check(path, info)
+	if err := checkFile(path, info); err != nil {
+		return err
+	}
+	return checkPlace(path)
+}
+
+// Same reports whether a file seems to be as it was: the same one, with the same
+// content, owner and mode.
+func Same(was, is fs.FileInfo) bool {
+	return os.SameFile(was, is) && was.Size() == is.Size() && was.ModTime().Equal(is.ModTime()) &&
+		was.Mode() == is.Mode() && sameOwner(was, is)
 }
 
 // Edit replaces a file by what change makes of its content, which is nil if there
@@ -84,16 +100,19 @@ func Create(path string, data []byte) error {
 	return replace(path, data)
 }
 
-// open locks the directory of a file, which it creates if need be.
+// open locks the directory of a file, which it creates if need be. Who cannot be
+// trusted with the file cannot be with the lock either.
 func open(path string) (target string, unlock func(), err error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return "", nil, err
+	}
+	if err := checkPlace(path); err != nil {
+		return "", nil, err
+	}
 	if real, err := filepath.EvalSymlinks(path); err == nil {
 		path = real
 	}
-	dir := filepath.Dir(path)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return "", nil, err
-	}
-	unlock, err = lock(dir)
+	unlock, err = lock(filepath.Dir(path), lockPatience)
 	return path, unlock, err
 }
 
