@@ -206,10 +206,10 @@ func (c *connection) keepRemote(ctx context.Context, s *peer.Session, fwd tunnel
 		if ctx.Err() != nil {
 			return
 		}
-		c.log.Warn("the peer does not listen, asking again", "peer", s.Peer(), "listen", fwd.Listen, "err", err, "retry", pause)
 		if sleep(ctx, pause) != nil {
-			return
+			return // perhaps the session had ended, which the listener heard of first
 		}
+		c.log.Warn("the peer does not listen, asking again", "peer", s.Peer(), "listen", fwd.Listen, "err", err)
 	}
 }
 
