@@ -52,7 +52,10 @@ func (s *Session) Listen(ctx context.Context, bind string) (net.Listener, error)
 		return nil, s.listenError(bind, err)
 	}
 	l.addr = remoteAddr(in.Bound())
-	s.node.tasks.Go(func() { l.end(endOf(in)) })
+	if !s.node.spawn(func() { l.end(endOf(in)) }) {
+		l.end(ErrClosed)
+		return nil, ErrClosed
+	}
 	return l, nil
 }
 

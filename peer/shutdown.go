@@ -51,6 +51,16 @@ func (n *Node) isClosing() bool {
 	return n.closing
 }
 
+// spawn starts what Close waits for, unless the node is closing.
+func (n *Node) spawn(f func()) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if !n.closing {
+		n.tasks.Go(f)
+	}
+	return !n.closing
+}
+
 // Close ends every session, which aborts its streams at both ends, gives the
 // port back and waits for all goroutines. It may be called at any time, and more
 // than once; see Shutdown for an end that cuts nothing off.

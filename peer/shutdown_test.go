@@ -197,3 +197,24 @@ func TestCloseDuringStart(t *testing.T) {
 		t.Errorf("Start: %v, want ErrClosed", err)
 	}
 }
+
+// What begins while the node closes is not started: nobody would wait for it.
+func TestNothingIsSpawnedWhileClosing(t *testing.T) {
+	n, err := New(Config{Key: identity.Generate(), Server: startServer(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ran := make(chan struct{})
+	if !n.spawn(func() { close(ran) }) {
+		t.Error("not started before Close")
+	}
+	n.Close()
+	select {
+	case <-ran:
+	default:
+		t.Error("Close did not wait")
+	}
+	if n.spawn(func() { t.Error("started after Close") }) {
+		t.Error("spawn says that it started something after Close")
+	}
+}

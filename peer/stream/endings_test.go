@@ -121,25 +121,31 @@ func TestResetIsNoReceipt(t *testing.T) {
 }
 
 // A receipt counts although the session ends right behind it, and although the
-// end of the data is read only then.
+// end of the data is read only then. The session's end is none.
 func TestReceiptBeforeTheSessionsEnd(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		m, p := facing(t)
-		p.listen(func(frame) {})
-		s := accepted(t, m, p)
-		s.CloseWrite()
-		p.data(1, append(append(appendLength(nil, 5), "hello"...), end...))
-		p.flag(1, flagFIN)
-		p.conn.Close()
-		<-m.Done()
-		synctest.Wait()
-		if got, err := io.ReadAll(s); string(got) != "hello" || err != nil {
-			t.Errorf("read %q, %v", got, err)
-		}
-		if err := s.Drain(within(t, time.Minute)); err != nil {
-			t.Errorf("Drain: %v", err)
-		}
-	})
+	for name, receipt := range map[string]bool{"receipt": true, "no receipt": false} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				m, p := facing(t)
+				p.listen(func(frame) {})
+				s := accepted(t, m, p)
+				s.CloseWrite()
+				p.data(1, append(append(appendLength(nil, 5), "hello"...), end...))
+				if receipt {
+					p.flag(1, flagFIN)
+				}
+				p.conn.Close()
+				<-m.Done()
+				synctest.Wait()
+				if got, err := io.ReadAll(s); string(got) != "hello" || err != nil {
+					t.Errorf("read %q, %v", got, err)
+				}
+				if err := s.Drain(within(t, time.Minute)); (err == nil) != receipt {
+					t.Errorf("Drain: %v", err)
+				}
+			})
+		})
+	}
 }
 
 // mute is a connection that takes nothing once it is told so.
@@ -168,14 +174,15 @@ func TestReadingOutlivesWriting(t *testing.T) {
 		p := rawPeer{t, b}
 		p.listen(func(frame) {})
 		s := accepted(t, m, p)
-		synctest.Wait()
-		close(conn.told)
 		wrote := make(chan error, 1)
 		go func() {
-			_, err := s.Write(make([]byte, 8*usualWindow)) // waits for credit in the end
+			_, err := s.Write(make([]byte, 8*usualWindow))
 			wrote <- err
 		}()
+		synctest.Wait() // it waits for credit
+		close(conn.told)
 		begun := time.Now()
+		go m.Ping(t.Context())
 		if err := <-wrote; !errors.Is(err, ErrAborted) || !errors.Is(err, syscall.EPIPE) {
 			t.Errorf("write: %v, want ErrAborted and EPIPE", err)
 		}
@@ -185,6 +192,8 @@ func TestReadingOutlivesWriting(t *testing.T) {
 		if passed := time.Since(begun); passed > 0 {
 			t.Errorf("the writer learnt it after %v", passed)
 		}
+		go m.Ping(t.Context()) // yamux is not told
+		synctest.Wait()
 		p.data(1, append(append(appendLength(nil, 5), "hello"...), end...))
 		p.flag(1, flagFIN)
 		p.conn.Close()
@@ -214,6 +223,10 @@ func TestSessionThatCannotWriteEnds(t *testing.T) {
 		close(conn.told)
 		begun := time.Now()
 		s.Write([]byte("x"))
+		synctest.Wait()
+		if _, err := m.Open(t.Context(), "x"); err == nil || m.Err() == nil {
+			t.Errorf("open: %v; the session: %v; want it to have ended", err, m.Err())
+		}
 		<-m.Done()
 		if passed := time.Since(begun); passed > 2*readOnLimit || !errors.Is(m.Err(), syscall.EPIPE) {
 			t.Errorf("the session ended after %v: %v", passed, m.Err())
@@ -379,6 +392,9 @@ func TestEndBesideAbort(t *testing.T) {
 		}
 		server.out.mu.Unlock()
 		both.Wait()
+		if err := theirs.sendEND(); !errors.Is(err, net.ErrClosed) {
+			t.Fatalf("END behind the abort: %v, want net.ErrClosed", err)
+		}
 		if _, err := io.ReadAll(mine); err != nil {
 			mine.Abort()
 			continue
@@ -405,7 +421,7 @@ func TestEndIntoFullWindow(t *testing.T) {
 			sent += n
 		}
 		fill(8 * usualWindow)
-		fill(mine.window.credit - proto.ChunkHeader) // with END's room, if it could
+		fill(max(0, mine.window.credit-proto.ChunkHeader)) // with END's room, if it could
 		for left := 0; left != mine.window.credit; {
 			left = mine.window.credit
 			fill(1)
@@ -458,7 +474,7 @@ func TestWritersInTurn(t *testing.T) {
 		penniless.SetWriteDeadline(time.Time{})
 		others.Go(func() { penniless.Write(make([]byte, 2*smallWrite)) })
 		synctest.Wait()
-		mine.SetWriteDeadline(time.Now().Add(time.Minute))
+		mine.SetWriteDeadline(time.Now().Add(time.Second)) // before a ping wakes anybody
 		others.Go(func() {
 			if n, err := mine.Write(make([]byte, usualWindow/2)); err != nil {
 				t.Errorf("the last: wrote %d bytes, %v", n, err)
@@ -466,7 +482,7 @@ func TestWritersInTurn(t *testing.T) {
 		})
 		synctest.Wait()
 		v.resume()
-		time.Sleep(2 * time.Minute)
+		time.Sleep(2 * time.Second)
 		penniless.Abort()
 		others.Wait()
 	})

@@ -20,6 +20,7 @@ const (
 	frameData   = 0
 	frameWindow = 1
 	framePing   = 2
+	frameGoAway = 3
 )
 
 // The flags of frames.

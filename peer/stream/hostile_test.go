@@ -129,3 +129,21 @@ func TestStreamNumbers(t *testing.T) {
 		})
 	}
 }
+
+// A peer that says GoAway takes no more streams: the session ends instead of
+// being taken for one that is alive.
+func TestGoAwayEndsTheSession(t *testing.T) {
+	for code := range uint32(4) {
+		m, p := facing(t)
+		p.listen(func(frame) {})
+		p.send(frame{kind: frameGoAway, length: code}, nil)
+		select {
+		case <-m.Done():
+		case <-time.After(5 * time.Second):
+			t.Errorf("the session goes on after code %d", code)
+		}
+		if _, err := m.Open(t.Context(), "x"); err == nil || err != m.Err() {
+			t.Errorf("open: %v; the session: %v", err, m.Err())
+		}
+	}
+}

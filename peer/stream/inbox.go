@@ -93,6 +93,8 @@ func (i *inbox) begin(f frame) error {
 	switch {
 	case f.kind == frameData && f.length > maxWindow:
 		return fmt.Errorf("%w: a frame of %d bytes", ErrProtocol, f.length)
+	case f.kind == frameGoAway: // yamux would go on, but open nothing any more
+		return fmt.Errorf("the other end has given the session up (yamux's GoAway, code %d)", f.length)
 	case f.kind == framePing && f.flags&flagSYN != 0:
 		if err := i.ping(); err != nil {
 			return err

@@ -2,6 +2,7 @@ package stream
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -146,7 +147,15 @@ func (m *Mux) request(ctx context.Context, request proto.Message) (*Stream, erro
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	return m.open(request)
+	s, err := m.open(request)
+	if errors.Is(err, ErrAborted) { // nothing can be written: the session ends
+		select {
+		case <-m.done:
+			err = m.Err()
+		case <-ctx.Done():
+		}
+	}
+	return s, err
 }
 
 // open does not wait: yamux's part goes to the outbox.
