@@ -30,6 +30,10 @@ func TestStatus(t *testing.T) {
 		t.Fatalf("read %d bytes, %v", n, err)
 	}
 	for _, n := range []*Node{a, b} {
+		eventually(t, "what has left is counted", func() bool { // a write counts when it has returned
+			st := n.Status()
+			return len(st.Sessions) == 1 && st.Sessions[0].BytesOut >= size
+		})
 		st := n.Status()
 		if st.ID != n.ID() || st.Server != url.HostPort() || !st.Registered || st.Observed != n.Observed() || st.Port != n.Port() || len(st.Sessions) != 1 {
 			t.Fatalf("status %+v", st)
