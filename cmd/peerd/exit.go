@@ -40,6 +40,7 @@ const (
 // them.
 type subject struct {
 	server string // host:port
+	origin string // what names the server, if not --server
 	self   proto.ID
 	peer   proto.ID
 	called string // what people call the peer, or ""
@@ -167,7 +168,7 @@ func (s subject) judge(err error) (code int, text string) {
 	case errors.Is(err, peer.ErrNoDirect):
 		return exitNoDirect, fmt.Sprintf("no direct connection to peer %s: %v; run again with -v to see every attempt", s.who(), innermost(err))
 	case errors.Is(err, peer.ErrServer):
-		return exitServer, fmt.Sprintf("rendezvous server %s unreachable: %s; check that \"peerd serve\" runs there and that --server names it", s.server, reason(err))
+		return exitServer, fmt.Sprintf("rendezvous server %s unreachable: %s; %s", s.server, reason(err), s.checkServer(err))
 	case errors.As(err, &dial):
 		return exitOther, fmt.Sprintf("%v; try again, with -v to see every step", err)
 	case errors.Is(err, peer.ErrAborted):
@@ -188,9 +189,18 @@ func (e *signalError) exitCode() int {
 
 func (s subject) mismatch(err error, m *identity.MismatchError) string {
 	if errors.Is(err, peer.ErrServer) {
-		return fmt.Sprintf("rendezvous server %s is not the one that --server names: it proved the key %s, not %s; check the URL with who runs the server", s.server, m.Got, m.Want)
+		return fmt.Sprintf("rendezvous server %s is not the one that %s names: it proved the key %s, not %s; check the URL with who runs the server", s.server, cmp.Or(s.origin, "--server"), m.Got, m.Want)
 	}
 	return fmt.Sprintf("peer %s: %v; nothing was sent, somebody may be in between", s.who(), m)
+}
+
+// checkServer says what to look at when a server cannot be reached.
+func (s subject) checkServer(err error) string {
+	var lookup *net.DNSError
+	if errors.As(err, &lookup) && lookup.IsNotFound {
+		return fmt.Sprintf("check the host's name in %s", cmp.Or(s.origin, "--server"))
+	}
+	return fmt.Sprintf("check that \"peerd serve\" runs there and that %s names it", cmp.Or(s.origin, "--server"))
 }
 
 // stranger says that the peer has not authorised this one.

@@ -41,7 +41,8 @@ func TestJudge(t *testing.T) {
 		{outputFailed(&os.PathError{Op: "write", Path: "stdout", Err: syscall.ENOSPC}), exitOther, "writing to standard output: no space left"},
 
 		{server(&net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}), exitServer, "server example.org:7878 unreachable: connection refused; check"},
-		{server(&net.DNSError{Err: "no such host", Name: "example.org"}), exitServer, "unreachable: lookup example.org: no such host; check"},
+		{server(&net.DNSError{Err: "no such host", Name: "example.org", IsNotFound: true}), exitServer, "unreachable: lookup example.org: no such host; check the host's name in --server"},
+		{server(&net.DNSError{Err: "no answer", Name: "example.org"}), exitServer, "unreachable: lookup example.org: no answer; check that \"peerd serve\" runs there"},
 		{server(context.DeadlineExceeded), exitServer, "unreachable: no answer; check"},
 		{server(io.EOF), exitServer, "unreachable: it closed the connection; check"},
 		{server(errors.New("tls: something")), exitServer, "unreachable: tls: something; check"},

@@ -14,7 +14,7 @@ import (
 func TestJSONIsDocumented(t *testing.T) {
 	documented := documentedFields(t)
 	printed := map[string]any{
-		"id": idAnswer{"x"}, "ping": pingAnswer{}, "version": versionAnswer{Revision: "x"},
+		"id": idAnswer{"x"}, "ping": pingAnswer{}, "version": versionAnswer{Revision: "x", Modified: new(bool)},
 		"peers": peerAnswer{PermitOpen: []string{"x"}, PermitListen: []string{}, From: []string{}},
 	}
 	if got, want := slices.Sorted(maps.Keys(documented)), slices.Sorted(maps.Keys(answersJSON)); !slices.Equal(got, want) {

@@ -49,8 +49,9 @@ machine also learns the server: if it has no configuration file, one is written.
 A ticket works once, within 10 minutes. Whoever has it first is let in: carry it
 as you would a password. Interrupting the first command makes it void.
 
-Exit codes, besides the general ones: 5 if nobody waits with this ticket, 7 if it
-has been used or is too old, 124 if nobody came, or if joining takes too long.`,
+Exit codes, besides the general ones: 5 if nobody waits with this ticket (it may
+have been used, be too old, or have been made void), 7 if the machine that made it
+is there but takes it no more, 124 if nobody came, or if joining takes too long.`,
 		Example: `  home$  peerd pair
   trip$  peerd pair -`,
 		Args: cobra.ArbitraryArgs,
@@ -160,6 +161,7 @@ func (p *program) useTicket(cmd *cobra.Command, o pairOptions, t proto.Ticket) e
 		return &usageError{cmd, "this ticket was made on this machine: use it on the other one"}
 	}
 	p.names.server, p.names.self, p.names.peer = t.Server.HostPort(), key.ID(), t.Creator
+	p.names.origin = "the ticket"
 	if err := p.nameMayBe(cmd, o.name, t.Creator); err != nil {
 		return err
 	}

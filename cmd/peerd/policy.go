@@ -43,6 +43,9 @@ func parseExposed(values []string, origin string) (map[string]string, error) {
 	exposed := make(map[string]string)
 	for _, value := range values {
 		target, addr, named := strings.Cut(value, "=")
+		if strings.HasPrefix(target, "/") { // as whoever opens it may write it
+			target = "unix:" + target
+		}
 		if !named {
 			addr = target
 		}
@@ -64,6 +67,9 @@ func parseExposed(values []string, origin string) (map[string]string, error) {
 // targetAddr returns the address that a port number, HOST:PORT or unix:/PATH
 // stands for.
 func targetAddr(text string) (string, error) {
+	if strings.HasPrefix(text, "/") {
+		text = "unix:" + text
+	}
 	if path, ok := strings.CutPrefix(text, "unix:"); ok {
 		if !strings.HasPrefix(path, "/") {
 			return "", fmt.Errorf("%q: the path of a unix socket begins with /", text)

@@ -6,10 +6,11 @@ import (
 )
 
 func TestParseExposed(t *testing.T) {
-	got, err := parseExposed([]string{"22", "web=192.168.1.10:80", "db=5432", "10.0.0.1:53", "[::1]:80", "8080=80", "unix:/run/x.sock", "docker=unix:/run/docker.sock"}, "--expose")
+	got, err := parseExposed([]string{"22", "web=192.168.1.10:80", "db=5432", "10.0.0.1:53", "[::1]:80", "8080=80", "unix:/run/x.sock", "docker=unix:/run/docker.sock", "/run/y.sock", "z=/run/z.sock"}, "--expose")
 	want := map[string]string{
 		"22": "127.0.0.1:22", "web": "192.168.1.10:80", "db": "127.0.0.1:5432",
 		"10.0.0.1:53": "10.0.0.1:53", "[::1]:80": "[::1]:80", "8080": "127.0.0.1:80",
+		"unix:/run/y.sock": "unix:/run/y.sock", "z": "unix:/run/z.sock",
 		"unix:/run/x.sock": "unix:/run/x.sock", "docker": "unix:/run/docker.sock",
 	}
 	if err != nil || !maps.Equal(got, want) {

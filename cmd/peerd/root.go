@@ -39,10 +39,13 @@ type program struct {
 const longHelp = `peerd gives two machines behind NATs one direct, end-to-end encrypted TCP
 connection, and tunnels streams over it.
 
-  vps$   peerd serve                                          # prints peerd://203.0.113.7:7878#KEY
-  home$  peerd run --server peerd://203.0.113.7:7878#KEY --expose 22 --allow TRIP-ID
-  trip$  peerd ssh me@HOME-ID                                 # PEERD_SERVER is set
-  trip$  peerd connect HOME-ID -L 2222:22
+  vps$   peerd serve                            # prints peerd://203.0.113.7:7878#KEY
+  home$  export PEERD_SERVER=peerd://203.0.113.7:7878#KEY
+  home$  peerd pair                             # prints a ticket
+  trip$  peerd pair -                           # takes it; now they know each other
+  home$  peerd run --expose 22
+  trip$  peerd ssh me@home
+  trip$  peerd connect home -L 8022:22
 
 Settings: a flag, or else its environment variable, or else the configuration
 file, or else the default. The variable of each flag stands in its command's
@@ -232,7 +235,7 @@ func (p *program) serverURL(cmd *cobra.Command) (proto.ServerURL, error) {
 	if err != nil {
 		return u, &usageError{cmd, fmt.Sprintf("%s: %v", p.settings.origin("server"), err)}
 	}
-	p.names.server = u.HostPort()
+	p.names.server, p.names.origin = u.HostPort(), p.settings.origin("server")
 	return u, nil
 }
 

@@ -34,8 +34,8 @@ Every change of state is a line in the log on standard error.
 
 The daemon runs until SIGINT, SIGTERM or SIGHUP, and then exits with 0.
 
-TARGET is a port number of this machine's loopback, HOST:PORT, or a name with
-the ADDR that it stands for: HOST:PORT, or a port number again.`,
+TARGET is a port number of this machine's loopback, HOST:PORT, unix:/path or just
+/path, or a name with the ADDR that it stands for: one of these again.`,
 		Example: `  peerd run --expose 22 --allow pek5…
   peerd run --expose web=192.168.1.10:80 --expose db=5432 --allow pek5… --allow pmwt…`,
 		Args: cobra.NoArgs,

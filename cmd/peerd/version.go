@@ -17,7 +17,7 @@ type versionAnswer struct {
 	OS       string `json:"os"`
 	Arch     string `json:"arch"`
 	Revision string `json:"revision,omitempty"` // of the source, if the build knows it
-	Modified bool   `json:"modified"`           // the source differed from Revision
+	Modified *bool  `json:"modified,omitempty"` // whether the source differed from Revision, if the build knows it
 }
 
 func (p *program) versionCommand() *cobra.Command {
@@ -26,8 +26,8 @@ func (p *program) versionCommand() *cobra.Command {
 		Short: "Print the version",
 		Long: `Print the version of peerd, and what it was built with and from.
 
-With --json: {"version", "go", "os", "arch", "revision", "modified"}; revision
-is left out where the build does not know it.`,
+With --json: {"version", "go", "os", "arch", "revision", "modified"}; the last two
+are left out where the build does not know them.`,
 		Example: "  peerd version",
 		Args:    cobra.NoArgs,
 		RunE:    p.begin(func(*cobra.Command, []string) error { return p.version() }),
@@ -53,7 +53,8 @@ func buildVersion() versionAnswer {
 		case "vcs.revision":
 			v.Revision = s.Value
 		case "vcs.modified":
-			v.Modified = s.Value == "true"
+			modified := s.Value == "true"
+			v.Modified = &modified
 		}
 	}
 	return v
@@ -65,7 +66,7 @@ func (v versionAnswer) String() string {
 	if v.Revision != "" {
 		from = ", " + v.Revision[:min(12, len(v.Revision))]
 	}
-	if v.Modified {
+	if v.Modified != nil && *v.Modified {
 		from += ", modified"
 	}
 	return fmt.Sprintf("peerd %s (%s, %s/%s%s)", v.Version, v.Go, v.OS, v.Arch, from)

@@ -249,6 +249,11 @@ func TestListenUnix(t *testing.T) {
 	if _, err := long.Listen(t.Context()); err == nil || !strings.Contains(err.Error(), "too long") {
 		t.Errorf("on a long path: %v", err)
 	}
+	lost := Bind{Path: filepath.Join(name, "none", "s")}
+	os.Remove(name)
+	if _, err := lost.Listen(t.Context()); err == nil || !strings.Contains(err.Error(), "there is no such directory; create it") {
+		t.Errorf("below a directory that does not exist: %v", err)
+	}
 	os.WriteFile(name, nil, 0o600)
 	if _, err := b.Listen(t.Context()); err == nil || !strings.Contains(err.Error(), "a file is in its place") {
 		t.Errorf("on a file: %v", err)

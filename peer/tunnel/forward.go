@@ -36,7 +36,10 @@ func ParseDynamic(text string) (Forward, error) {
 
 func parseForward(text string, parseTarget func(string) (string, error)) (Forward, error) {
 	bind, target, more, err := cutBind(text)
-	if err == nil && !more {
+	switch {
+	case err == nil && !more && bind.Host != "" && bind.Host != "*":
+		err = fmt.Errorf("%q is not a port number; or, if it is an address to bind, the target is missing: [bind:]port:TARGET", bind.Host)
+	case err == nil && !more:
 		err = errors.New("the target is missing: [bind:]port:TARGET")
 	}
 	if err != nil {

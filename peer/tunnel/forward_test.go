@@ -33,7 +33,7 @@ func TestParseLocalRefuses(t *testing.T) {
 	for _, text := range []string{
 		"", "22", "2222:", ":22", "65536:22", "2222:0", "2222:65536", "host:22", "a:b:c", "[::1]8080:80", "::1:8080:80",
 		"[::1:8080:80", "2222:unix:relative", "2222:host:", "2222::80", "2222:host:port", "2222:two words",
-		"/tmp/s", "unix::22", "2222:a:b:80", "-1:22", "+1:22", "bad*host:1:2", "2222:new\nline", "2222:unix:/new\nline",
+		"/tmp/s", "unix::22", "a:22", "0:-5", "2222:a:b:80", "-1:22", "+1:22", "bad*host:1:2", "2222:new\nline", "2222:unix:/new\nline",
 	} {
 		if got, err := ParseLocal(text); err == nil {
 			t.Errorf("ParseLocal(%q) = %+v, want an error", text, got)

@@ -52,6 +52,8 @@ func listenUnix(ctx context.Context, name string) (net.Listener, error) {
 		return nil, fmt.Errorf("cannot listen on %s%s: the path is too long for a unix socket; choose another", unixPrefix, name)
 	case errors.Is(err, syscall.EADDRINUSE):
 		return nil, fmt.Errorf("cannot listen on %s%s: %s", unixPrefix, name, occupant(name))
+	case errors.Is(err, syscall.ENOENT):
+		return nil, fmt.Errorf("cannot listen on %s%s: there is no such directory; create it", unixPrefix, name)
 	case err != nil:
 		return nil, fmt.Errorf("cannot listen on %s%s: %w", unixPrefix, name, withoutAddress(err))
 	}

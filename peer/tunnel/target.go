@@ -29,7 +29,7 @@ func ParseTarget(text string) (string, error) {
 		return "", fmt.Errorf("a target has 1 to %d bytes", maxTarget)
 	case strings.HasPrefix(text, unixPrefix):
 		return text, checkUnixTarget(strings.TrimPrefix(text, unixPrefix))
-	case isNumber(text):
+	case isNumber(strings.TrimPrefix(text, "-")):
 		_, err := parsePort(text, 1)
 		return text, err
 	case strings.Contains(text, ":"):
