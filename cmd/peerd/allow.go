@@ -47,7 +47,7 @@ beside config.toml; others than its owner must not be able to write it. Its line
 have the form [permit-open="…"[,permit-listen="…"]] ID [name] [# comment].`,
 		Example: `  peerd allow pek5… --name trip
   peerd allow trip --permit-open 22,web --permit-listen 8080`,
-		Args: cobra.ExactArgs(1),
+		Args: takes("PEER"),
 	}
 	f := cmd.Flags()
 	f.StringVar(&name, "name", "", "`NAME` to call the peer by")

@@ -126,7 +126,7 @@ func flagValues(f *pflag.Flag, value any) ([]string, error) {
 		return nil, fmt.Errorf("is a list of texts in brackets, not %s", kindOf(value))
 	case !isList:
 		text, ok := flagText(f.Value.Type(), value)
-		if !ok {
+		if !ok || f.Value.Set(text) != nil {
 			return nil, fmt.Errorf("is %s, not %s", wanted(f.Value.Type()), kindOf(value))
 		}
 		return []string{text}, nil

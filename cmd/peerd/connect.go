@@ -70,7 +70,7 @@ with SIGINT (exit code 130), SIGTERM (143) or SIGHUP (129; nohup keeps it).`,
 		Example: `  peerd connect pek5… -L 2222:22 -L 8080:web
   peerd connect pek5… -L 0:db.lan:5432 -L /tmp/docker.sock:/run/docker.sock
   peerd connect pek5… -R 8080:3000 -D 1080`,
-		Args: cobra.ExactArgs(1),
+		Args: takes("PEER"),
 		RunE: p.begin(func(cmd *cobra.Command, args []string) error { return p.connect(cmd, o, args[0]) }),
 	}
 	f := cmd.Flags()

@@ -22,7 +22,7 @@ peer has), and so is one that may still connect afterwards because the setting
 allow names it, too. Lines that are wrong are in nobody's way here: they grant
 nothing, are left as they are, and a warning names each.`,
 		Example: "  peerd deny trip",
-		Args:    cobra.ExactArgs(1),
+		Args:    takes("PEER"),
 		RunE:    p.begin(func(cmd *cobra.Command, args []string) error { return p.deny(cmd, args[0]) }),
 	}
 }

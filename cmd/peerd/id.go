@@ -20,7 +20,7 @@ func (p *program) idCommand() *cobra.Command {
 
 With --json: {"id": ID}.`,
 		Example: "  peerd id",
-		Args:    cobra.NoArgs,
+		Args:    takes(),
 		RunE:    p.begin(func(*cobra.Command, []string) error { return p.id() }),
 	}
 }

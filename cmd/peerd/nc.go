@@ -39,7 +39,7 @@ exits with 1, never with 0. Nothing is printed
 unless something fails; -v shows each step.`,
 		Example: `  ssh -o ProxyCommand='peerd nc %h 22' me@pek5…
   tar c src | peerd nc pek5… backup`,
-		Args: cobra.ExactArgs(2),
+		Args: takes("PEER", "TARGET"),
 		RunE: p.begin(func(cmd *cobra.Command, args []string) error { return p.nc(cmd, o, args[0], args[1]) }),
 	}
 	f := cmd.Flags()

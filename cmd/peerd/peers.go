@@ -38,7 +38,7 @@ With --json, one list: [{"name", "id", "authorized", "permit_open",
 "permit_listen", "from"}]. permit_open is null where it is every target that is
 exposed.`,
 		Example: "  peerd peers",
-		Args:    cobra.NoArgs,
+		Args:    takes(),
 		RunE:    p.begin(func(cmd *cobra.Command, _ []string) error { return p.peers(cmd) }),
 	}
 }

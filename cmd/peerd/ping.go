@@ -43,7 +43,7 @@ PEER is a name or a peer ID. The peer must allow this machine.
 
 With --json, a line a probe: {"peer", "seq", "path", "remote", "time_ms"}.`,
 		Example: "  peerd ping -c 3 pek5…",
-		Args:    cobra.ExactArgs(1),
+		Args:    takes("PEER"),
 		RunE:    p.begin(func(cmd *cobra.Command, args []string) error { return p.ping(cmd, o, args[0]) }),
 	}
 	f := cmd.Flags()

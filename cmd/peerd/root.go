@@ -161,6 +161,24 @@ func (p *program) rootCommand() *cobra.Command {
 	return root
 }
 
+// takes checks that a command is given one argument for each of the names.
+func takes(names ...string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		missing := names[min(len(args), len(names)):]
+		switch {
+		case len(missing) == 1:
+			return fmt.Errorf("%s is missing", missing[0])
+		case len(missing) > 1:
+			return fmt.Errorf("%s are missing", strings.Join(missing, " and "))
+		case len(args) > len(names) && len(names) == 0:
+			return fmt.Errorf("%s takes no argument, and %q is one", cmd.Name(), args[0])
+		case len(args) > len(names):
+			return fmt.Errorf("%s takes %s, and %q is too much", cmd.Name(), strings.Join(names, " and "), args[len(names)])
+		}
+		return nil
+	}
+}
+
 // takesPeer reports whether a command's first argument is a peer.
 func takesPeer(cmd *cobra.Command) bool {
 	_, args, _ := strings.Cut(cmd.Use, " ")

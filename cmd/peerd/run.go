@@ -38,7 +38,7 @@ TARGET is a port number of this machine's loopback, HOST:PORT, unix:/path or jus
 /path, or a name with the ADDR that it stands for: one of these again.`,
 		Example: `  peerd run --expose 22 --allow pek5…
   peerd run --expose web=192.168.1.10:80 --expose db=5432 --allow pek5… --allow pmwt…`,
-		Args: cobra.NoArgs,
+		Args: takes(),
 		RunE: p.begin(func(cmd *cobra.Command, _ []string) error { return p.runDaemon(cmd, o) }),
 	}
 	f := cmd.Flags()

@@ -45,7 +45,7 @@ directory, which is created if there is none.
 The server runs until SIGINT, SIGTERM or SIGHUP, and then exits with 0.`,
 		Example: `  peerd serve
   peerd serve --listen :443 --probe-listen "" --public-addr rendezvous.example.org`,
-		Args: cobra.NoArgs,
+		Args: takes(),
 		RunE: p.begin(func(cmd *cobra.Command, _ []string) error { return p.serve(cmd, o) }),
 	}
 	f := cmd.Flags()

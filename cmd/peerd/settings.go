@@ -70,7 +70,9 @@ func describeVariables(root *cobra.Command) {
 // values that the command line does not.
 func (p *program) loadSettings(cmd *cobra.Command) error {
 	s := settings{origins: make(map[string]string)}
-	if err := s.read(p.configFlag, schemaOf(cmd.Root())); err != nil {
+	// The file's values are tried on flags of a tree of their own.
+	trial := program{stdin: p.stdin, stdout: p.stdout, screen: p.screen}
+	if err := s.read(p.configFlag, schemaOf(trial.rootCommand())); err != nil {
 		return err
 	}
 	p.settings = s

@@ -29,7 +29,7 @@ func (p *program) versionCommand() *cobra.Command {
 With --json: {"version", "go", "os", "arch", "revision", "modified"}; the last two
 are left out where the build does not know them.`,
 		Example: "  peerd version",
-		Args:    cobra.NoArgs,
+		Args:    takes(),
 		RunE:    p.begin(func(*cobra.Command, []string) error { return p.version() }),
 	}
 }
