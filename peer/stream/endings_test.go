@@ -321,7 +321,7 @@ func TestDeadlineWithinTheAnswer(t *testing.T) {
 // may itself wait for the other end.
 func TestCloseBesideWrite(t *testing.T) {
 	client, server, _ := pair(t)
-	for range 2000 {
+	for range 700 {
 		a, b := open(t, client, server)
 		lurking := make(chan struct{})
 		done := make(chan struct{})
@@ -426,6 +426,9 @@ func TestEndIntoFullWindow(t *testing.T) {
 			left = mine.window.credit
 			fill(1)
 		}
+		if mine.window.credit < endReserve || mine.window.credit > endReserve+proto.ChunkHeader {
+			t.Errorf("a credit of %d bytes is left", mine.window.credit)
+		}
 		if err := mine.CloseWrite(); err != nil {
 			t.Fatal(err)
 		}
@@ -507,7 +510,7 @@ func TestNothingIsLeftBehind(t *testing.T) {
 		func(mine, theirs *Stream) { theirs.Refuse(proto.CodeBusy, ""); mine.Close() },
 	}
 	var all sync.WaitGroup
-	for i := range 20 * len(endings) {
+	for i := range 10 * len(endings) {
 		from, to := client, server
 		if i%2 == 1 {
 			from, to = server, client
