@@ -43,7 +43,7 @@ TARGET is a port number of this machine's loopback, HOST:PORT, unix:/path or jus
 	}
 	f := cmd.Flags()
 	f.StringArray("expose", nil, "`TARGET[=ADDR]` that peers may open; may be repeated")
-	f.StringArray("allow", nil, "`ID` of a peer that may connect; may be repeated")
+	f.StringArray("allow", nil, "`PEER` that may connect, by ID or by the name that it has at the start; may be repeated")
 	f.Uint16Var(&o.localPort, "local-port", 0, "local TCP `PORT` for everything (default a free one)")
 	return cmd
 }
