@@ -135,7 +135,11 @@ func (o *outbox) roomLocked(s *window, n int) int {
 	case queued >= o.most, len(o.queue) > 0 && o.queue[0] != s:
 		return 0
 	default:
-		return max(o.most-queued, leastPiece)
+		room := max(o.most-queued, leastPiece)
+		if n-room <= smallWrite {
+			return n // a rest this small would wait for its own turn
+		}
+		return room
 	}
 }
 
