@@ -150,7 +150,7 @@ func (s subject) judge(err error) (code int, text string) {
 	case errors.Is(err, errBrokenPipe):
 		return exitBrokenPipe, ""
 	case errors.As(err, &stopped):
-		return stopped.exitCode(), stopped.Error()
+		return stopped.exitCode(), stopped.lastWords()
 	case errors.As(err, &timeout):
 		return exitTimeout, timeout.Error()
 	case errors.As(err, &mismatch):
@@ -175,6 +175,15 @@ func (s subject) judge(err error) (code int, text string) {
 		return exitOther, fmt.Sprintf("peer %s: %v; what has arrived is incomplete, run again", s.who(), err)
 	}
 	return exitOther, err.Error()
+}
+
+// lastWords is nothing for SIGHUP: the terminal is gone, or ssh has ended and
+// hangs up on its ProxyCommand, and no one asked for a word in either case.
+func (e *signalError) lastWords() string {
+	if e.signal == syscall.SIGHUP {
+		return ""
+	}
+	return e.Error()
 }
 
 func (e *signalError) exitCode() int {

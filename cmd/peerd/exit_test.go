@@ -37,7 +37,7 @@ func TestJudge(t *testing.T) {
 		{&usageError{&cobra.Command{Use: "x"}, "unknown flag"}, exitUsage, `unknown flag; see "x --help"`},
 		{&signalError{os.Interrupt}, exitInterrupted, "interrupted"},
 		{&signalError{syscall.SIGTERM}, exitTerminated, "terminated"},
-		{&signalError{syscall.SIGHUP}, exitHangup, "hangup"},
+		{&signalError{syscall.SIGHUP}, exitHangup, ""},
 		{outputFailed(&os.PathError{Op: "write", Path: "stdout", Err: syscall.ENOSPC}), exitOther, "writing to standard output: no space left"},
 
 		{server(&net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}), exitServer, "server example.org:7878 unreachable: connection refused; check"},
