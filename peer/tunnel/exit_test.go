@@ -90,8 +90,10 @@ func TestExitDials(t *testing.T) {
 // A port of the loopback is looked for at both of its addresses.
 func TestExitTriesEachAddress(t *testing.T) {
 	l, err := net.Listen("tcp6", "[::1]:0")
-	if err != nil {
+	if err != nil && os.Getenv("CI") != "true" {
 		t.Skip("no IPv6 loopback:", err)
+	} else if err != nil {
+		t.Fatal("no IPv6 loopback: ", err)
 	}
 	defer l.Close()
 	port := strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
