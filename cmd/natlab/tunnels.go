@@ -25,7 +25,7 @@ type claim struct {
 // claims lists them all, in the order of the report.
 func claims() []claim {
 	return slices.Concat(
-		sshClaims(), curlClaims(), browseClaims(), openingClaims(), crowdClaims(), mutualClaims(), embeddedClaims(),
+		sshClaims(), curlClaims(), browseClaims(), openingClaims(), crowdClaims(), mutualClaims(), pairClaims(), embeddedClaims(),
 		abortClaims(),
 		echoClaims(), faultClaims(),
 	)
