@@ -13,6 +13,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/peerd/peerd/peer/tunnel"
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
@@ -48,11 +49,12 @@ func sockThrough(args []string) (code int, err error) {
 			return 10 + int(reply), err
 		}
 	}
+	end := tunnel.NewSocket(conn) // reports a reset that a write was told of
 	go func() {
-		io.Copy(conn, os.Stdin)
-		conn.(interface{ CloseWrite() error }).CloseWrite()
+		io.Copy(end, os.Stdin)
+		end.CloseWrite()
 	}()
-	switch _, err := io.Copy(os.Stdout, conn); {
+	switch _, err := io.Copy(os.Stdout, end); {
 	case errors.Is(err, syscall.ECONNRESET):
 		return 1, err
 	case err != nil:
