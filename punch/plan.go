@@ -43,7 +43,7 @@ type Step struct {
 
 // The numbers of plan version 1, in microseconds.
 const (
-	holdMin    = 300_000    // LINUX: a replaced dial beats the retransmit at 1 s
+	holdMin    = 300_000    // LINUX-TCP.md, 8: a replaced dial beats the retransmit at 1 s
 	holdRTTs   = 8          // closing earlier would reset the 4-tuple under the peer
 	holdOnce   = 900_000    // the kernel retransmits a SYN after 1 s
 	limitMin   = 12_000_000 // the peer may be frozen or its SYNs lost for a while

@@ -47,7 +47,8 @@ BIND is the address to listen at. Without it that is the loopback alone; if it
 is * or empty, all interfaces. PORT 0 is any free port. A path in their place is
 that of a unix socket, for this user only; it is removed at the end. What exists
 there is an error, but for a socket of this user's that a program which is gone
-has left behind: on Linux, here and on the peer, that is replaced. \ before a colon makes that part of the path.
+has left behind: that is replaced, here and on the peer, where the system lets it
+be told from one that is busy. \ before a colon makes that part of the path.
 
 Standard error gets a line for each forward as soon as it works, and one each
 time when the path to the peer is another one; -q silences both:

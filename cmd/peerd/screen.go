@@ -21,7 +21,7 @@ type screen struct {
 }
 
 // newScreen finds out what a file can show. NO_COLOR and a TERM that is empty,
-// as on Windows, or dumb mean no escape sequences.
+// as where nothing sets it, or dumb mean no escape sequences.
 func newScreen(f *os.File) *screen {
 	s := &screen{w: f}
 	if !term.IsTerminal(int(f.Fd())) || os.Getenv("TERM") == "dumb" {

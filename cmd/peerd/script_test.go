@@ -51,6 +51,11 @@ func TestMain(m *testing.M) {
 //	took N                 waits until the late target has read N bytes
 //	forward FILE TARGET V  waits for the line of a forward to a target, and keeps
 //	                       the place where it listens as $V
+//	private FILE…          checks that the files are for their owner only
+//
+// and as conditions: devfull and proc (the system has /dev/full, /proc/self), pty
+// (testscript has pseudo-terminals here) and replaces (a unix socket that was
+// left behind is replaced).
 //
 // The program sock connects to an address.
 //
@@ -86,8 +91,9 @@ func TestScript(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"start": cmdStart, "launch": cmdLaunch, "halt": cmdHalt, "exits": cmdExits, "await": cmdAwait, "random": cmdRandom,
-			"took": services.cmdTook, "forward": cmdForward,
+			"took": services.cmdTook, "forward": cmdForward, "private": cmdPrivate,
 		},
+		Condition: condition,
 	})
 }
 
@@ -199,6 +205,32 @@ func cmdAwait(ts *testscript.TestScript, neg bool, args []string) {
 	eventually(ts, fmt.Sprintf("not %s times %q", args[2], args[1]), func() bool {
 		return strconv.Itoa(len(pattern.FindAllString(ts.ReadFile(args[0]), -1))) == args[2]
 	})
+}
+
+func cmdPrivate(ts *testscript.TestScript, neg bool, args []string) {
+	for _, name := range args {
+		info, err := os.Stat(ts.MkAbs(name))
+		ts.Check(err)
+		if info.Mode() != 0o600 {
+			ts.Fatalf("%s has mode %v, want 0600", name, info.Mode())
+		}
+	}
+}
+
+// condition answers for what a system has, so that no script names one.
+func condition(name string) (bool, error) {
+	exists := func(path string) (bool, error) { _, err := os.Stat(path); return err == nil, nil }
+	switch name {
+	case "devfull":
+		return exists("/dev/full")
+	case "proc":
+		return exists("/proc/self")
+	case "pty":
+		return hasPseudoTerminals, nil
+	case "replaces":
+		return replacesSockets, nil
+	}
+	return false, fmt.Errorf("no condition is called %s", name)
 }
 
 func cmdRandom(ts *testscript.TestScript, neg bool, args []string) {

@@ -7,7 +7,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -147,46 +146,6 @@ func TestListen(t *testing.T) {
 	}
 }
 
-// A unix socket is for its user, goes away with its listener, and takes nobody's
-// place.
-// Of many that find a dead socket one replaces it, and is the one that answers.
-func TestReplaceDeadSocket(t *testing.T) {
-	if runtime.GOOS != "linux" {
-		t.Skip("a dead socket cannot be told from a busy one on " + runtime.GOOS)
-	}
-	name := filepath.Join(t.TempDir(), "s")
-	for range 20 {
-		dead, err := net.ListenUnix("unix", &net.UnixAddr{Name: name, Net: "unix"})
-		if err != nil {
-			t.Fatal(err)
-		}
-		dead.SetUnlinkOnClose(false)
-		dead.Close()
-		listeners := make(chan net.Listener)
-		for range 8 {
-			go func() {
-				l, _ := Bind{Path: name}.Listen(t.Context())
-				listeners <- l
-			}()
-		}
-		var won []net.Listener
-		for range 8 {
-			if l := <-listeners; l != nil {
-				won = append(won, l)
-			}
-		}
-		if len(won) != 1 {
-			t.Fatalf("%d listen at one path", len(won))
-		}
-		c, err := net.Dial("unix", name)
-		if err != nil {
-			t.Fatalf("who has replaced the socket cannot be reached: %v", err)
-		}
-		c.Close()
-		won[0].Close()
-	}
-}
-
 // What is not known to be dead stays: a datagram socket, and what cannot be
 // claimed.
 func TestKeepOtherSockets(t *testing.T) {
@@ -210,6 +169,8 @@ func TestKeepOtherSockets(t *testing.T) {
 	}
 }
 
+// A unix socket is for its user, goes away with its listener, and takes nobody's
+// place.
 func TestListenUnix(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "s")
 	b := Bind{Path: name}
@@ -224,7 +185,7 @@ func TestListenUnix(t *testing.T) {
 		t.Errorf("listening twice: %v", err)
 	}
 	l.(*unixListener).UnixListener.Close() // as if it were killed
-	if runtime.GOOS != "linux" {
+	if !replacesDead {
 		if _, err := b.Listen(t.Context()); err == nil || !strings.Contains(err.Error(), "a program that is gone") {
 			t.Errorf("on a socket that was left: %v", err)
 		}

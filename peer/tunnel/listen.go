@@ -13,8 +13,8 @@ import (
 
 // Listen listens there. A unix socket is only for this user (mode 0600), and
 // goes away with the listener. One that exists already is left alone, unless it
-// is this user's and nobody has it open any more (on Linux, where that can be
-// told): then it is replaced. The error names the place.
+// is this user's and nobody has it open any more, where the system lets that be
+// told: then it is replaced. The error names the place.
 func (b Bind) Listen(ctx context.Context) (net.Listener, error) {
 	if b.Path != "" {
 		return listenUnix(ctx, b.Path)
@@ -44,7 +44,7 @@ const shortPath = 90
 
 func listenUnix(ctx context.Context, name string) (net.Listener, error) {
 	if strings.HasPrefix(name, "@") {
-		name = "./" + name // a file, not a name in Linux's abstract namespace
+		name = "./" + name // a file, where some systems have names that are none
 	}
 	l, err := bindOrReplace(ctx, name)
 	switch {

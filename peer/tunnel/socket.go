@@ -29,8 +29,8 @@ func NewSocket(conn net.Conn) *Socket {
 	return s
 }
 
-// Read implements End. The kernel tells of a reset once: if that was to a write,
-// it makes an end of it for a read (Linux).
+// Read implements End. A kernel tells of a reset once: if that was to a write,
+// some make an end of it for a read.
 func (s *Socket) Read(b []byte) (int, error) {
 	n, err := s.Conn.Read(b)
 	if err == io.EOF {

@@ -39,9 +39,9 @@ var (
 	// ErrKeyMissing wraps fs.ErrNotExist.
 	ErrKeyMissing = fmt.Errorf("private key missing: %w", fs.ErrNotExist)
 	// ErrKeyExposed means that others than the owner may read or write the
-	// file. Windows has no such modes; there the file is as private as its
-	// directory, which by default is the user's profile, and this error does
-	// not occur.
+	// file. Where files have no such modes, this one is as private as its
+	// directory, which by default is the user's own, and this error does not
+	// occur.
 	ErrKeyExposed = errors.New("private key open to other users")
 	// ErrKeyCorrupt means that the file is not exactly one key.
 	ErrKeyCorrupt = errors.New("private key damaged")

@@ -45,9 +45,9 @@ func Read(path string) ([]byte, fs.FileInfo, error) {
 // this holds for the directories of both. It is as with sshd's StrictModes, except
 // that a sticky directory such as /tmp will do, since nobody can replace another
 // user's files there, and that the directories above are not looked at: who can
-// write those can move the user's directories about, but cannot make any. On
-// Windows the error is nil for every file: who may write one, there, the access
-// control lists say.
+// write those can move the user's directories about, but cannot make any. Where
+// files have no modes the error is always nil: who may write one, there, its access
+// control list says.
 func Check(path string, info fs.FileInfo) error {
 	if !info.Mode().IsRegular() {
 		return fmt.Errorf("%s is not a file; correct the path", path)
