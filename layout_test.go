@@ -30,7 +30,8 @@ var mayImport = map[string]map[string]string{
 	"punch": {
 		"proto": "candidates, the transcript and the preamble",
 	},
-	"punch/reuse": {},
+	"punch/reuse":        {},
+	"punch/reuse/survey": {},
 	"punch/sim": {
 		"proto": "the transcript of a simulated introduction",
 		"punch": "the very plan and executor that it runs in virtual time",

@@ -1,0 +1,142 @@
+package survey
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+)
+
+// Host is this machine, with the addresses that cases are tried on. It is made
+// by Open, has nothing to close, and is safe for concurrent use.
+type Host struct {
+	addrs   map[Address]netip.Addr
+	leftOut []string
+}
+
+// groups have a scope within the site (RFC 2365, RFC 4291 section 2.7), and
+// nobody's number.
+var groups = map[Address]netip.Addr{
+	Group4: netip.MustParseAddr("239.255.112.101"),
+	Group6: netip.MustParseAddr("ff15::7065:6572"),
+}
+
+// Open finds this machine's addresses.
+func Open() (*Host, error) {
+	loop4 := netip.AddrFrom4([4]byte{127, 0, 0, 1})
+	if err := canBind(loop4); err != nil {
+		return nil, fmt.Errorf("%v is no address of this machine: %w; bring its loopback interface up", loop4, err)
+	}
+	h := &Host{addrs: map[Address]netip.Addr{Wild4: netip.IPv4Unspecified(), Loop4: loop4, Group4: groups[Group4]}}
+	own := ownAddresses()
+	if err := h.specific(Specific4, append(own, netip.AddrFrom4([4]byte{127, 0, 0, 2}))); err != nil {
+		h.leave(err, Specific4)
+	}
+	loop6 := netip.IPv6Loopback()
+	if err := canBind(loop6); err != nil {
+		h.leave(fmt.Errorf("%v cannot be bound: %w", loop6, err), Wild6, Loop6, Specific6, WildDual, Group6)
+		return h, nil
+	}
+	h.addrs[Wild6], h.addrs[WildDual] = netip.IPv6Unspecified(), netip.IPv6Unspecified()
+	h.addrs[Loop6], h.addrs[Group6] = loop6, groups[Group6]
+	if err := h.specific(Specific6, own); err != nil {
+		h.leave(err, Specific6)
+	}
+	return h, nil
+}
+
+func canBind(addr netip.Addr) error {
+	conn, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(addr, 0)))
+	if err != nil {
+		return cause(err)
+	}
+	return conn.Close()
+}
+
+// cause strips what package net says around a system's error.
+func cause(err error) error {
+	var op *net.OpError
+	if errors.As(err, &op) {
+		return op.Err
+	}
+	return err
+}
+
+// ownAddresses are those of the interfaces. A system that does not tell them has
+// none.
+func ownAddresses() (own []netip.Addr) {
+	list, _ := net.InterfaceAddrs()
+	for _, a := range list {
+		if prefix, err := netip.ParsePrefix(a.String()); err == nil && prefix.Addr().IsGlobalUnicast() {
+			own = append(own, prefix.Addr().Unmap())
+		}
+	}
+	return own
+}
+
+// specific takes the first of the candidates that can be bound.
+func (h *Host) specific(kind Address, candidates []netip.Addr) error {
+	for _, addr := range candidates {
+		if addr.Is6() == kind.Is6() && canBind(addr) == nil {
+			h.addrs[kind] = addr
+			return nil
+		}
+	}
+	return errors.New("no interface but loopback has one")
+}
+
+func (h *Host) leave(why error, kinds ...Address) {
+	for _, kind := range kinds {
+		h.leftOut = append(h.leftOut, fmt.Sprintf("%v: %v", kind, why))
+	}
+}
+
+// LeftOut says which addresses this machine lacks, and why, each as "ADDRESS:
+// REASON"; no case has them.
+func (h *Host) LeftOut() []string { return h.leftOut }
+
+// Addresses returns the kinds of address that this machine has, in order.
+func (h *Host) Addresses() []Address {
+	var kinds []Address
+	for kind := range Address(len(addressNames)) {
+		if _, ok := h.addrs[kind]; ok {
+			kinds = append(kinds, kind)
+		}
+	}
+	return kinds
+}
+
+// Addr returns the address that stands for a kind on this machine; it is the
+// zero Addr if the machine lacks it.
+func (h *Host) Addr(kind Address) netip.Addr { return h.addrs[kind] }
+
+// Cases returns everything that can be tried here: all ordered pairs of
+// addresses with all pairs of options, and for TCP in all states.
+func (h *Host) Cases() (cases []Case) {
+	for _, state := range []State{Bound, Listening, Connected} {
+		cases = h.pairs(cases, Case{State: state})
+	}
+	return h.pairs(cases, Case{UDP: true})
+}
+
+// pairs appends a case for every pair of addresses.
+func (h *Host) pairs(cases []Case, c Case) []Case {
+	for _, c.First = range h.Addresses() {
+		for _, c.Second = range h.Addresses() {
+			if c.UDP || !c.First.IsGroup() && !c.Second.IsGroup() {
+				cases = withOptions(cases, c)
+			}
+		}
+	}
+	return cases
+}
+
+// withOptions appends the case with every pair of options.
+func withOptions(cases []Case, c Case) []Case {
+	for _, c.FirstOptions = range allOptions {
+		for _, c.SecondOptions = range allOptions {
+			cases = append(cases, c)
+		}
+	}
+	return cases
+}
