@@ -16,14 +16,19 @@ import (
 // Cmd is an [exec.Cmd] whose process runs inside a host. It is killed when the lab is closed, and when this process dies.
 type Cmd struct {
 	*exec.Cmd
-	host *Host
-	wait func() error
+	// Filter is to be set before Start.
+	Filter Filter
+
+	host  *Host
+	wait  func() error
+	ended chan struct{} // closed when the process has ended
 }
 
 // Command prepares a process inside the host. It is killed when ctx ends before it does.
 func (h *Host) Command(ctx context.Context, name string, arg ...string) *Cmd {
-	c := &Cmd{Cmd: exec.CommandContext(ctx, name, arg...), host: h}
+	c := &Cmd{Cmd: exec.CommandContext(ctx, name, arg...), host: h, ended: make(chan struct{})}
 	c.wait = sync.OnceValue(func() error {
+		defer close(c.ended)
 		err := c.Cmd.Wait()
 		release(h, &h.commands, c)
 		return err
@@ -37,7 +42,11 @@ func (c *Cmd) Start() error {
 		c.SysProcAttr = &syscall.SysProcAttr{}
 	}
 	c.SysProcAttr.Pdeathsig = syscall.SIGKILL
-	if err := c.host.ns.run(c.Cmd.Start); err != nil {
+	start := c.host.ns.run
+	if c.Filter != NoFilter {
+		start = c.filtered
+	}
+	if err := start(c.Cmd.Start); err != nil {
 		return err
 	}
 	if err := adopt(c.host, &c.host.commands, c); err != nil {
@@ -46,6 +55,26 @@ func (c *Cmd) Start() error {
 		return err
 	}
 	return nil
+}
+
+// filtered calls start on a thread of its own inside the host and under the filter. The thread stays as long as the process,
+// which would get the signal of its parent's death otherwise.
+func (c *Cmd) filtered(start func() error) error {
+	started := make(chan error)
+	onThread(func() {
+		err := c.host.ns.enter()
+		if err == nil {
+			err = c.Filter.install()
+		}
+		if err == nil {
+			err = start()
+		}
+		started <- err
+		if err == nil {
+			<-c.ended
+		}
+	})
+	return <-started
 }
 
 // Wait is [exec.Cmd.Wait], but may be called more than once and by several goroutines.

@@ -14,7 +14,10 @@ import (
 	"time"
 )
 
-func TestMain(m *testing.M) { Main(m) }
+func TestMain(m *testing.M) {
+	asHelper()
+	Main(m)
+}
 
 func newLab(t testing.TB, cfg Config) *Lab {
 	t.Helper()

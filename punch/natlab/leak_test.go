@@ -34,7 +34,11 @@ func TestNoLeak(t *testing.T) {
 		if _, err := lab.A.Capture(); err != nil {
 			t.Fatal(err)
 		}
-		if err := lab.B.Command(context.Background(), "sleep", "60").Start(); err != nil {
+		filtered := lab.B.Command(context.Background(), "sleep", "60")
+		if auditArch != 0 {
+			filtered.Filter = DenyReusePort
+		}
+		if err := errors.Join(filtered.Start(), lab.B.Command(context.Background(), "sleep", "60").Start()); err != nil {
 			t.Fatal(err)
 		}
 		c, s := connect(t, lab.A, lab.Server)

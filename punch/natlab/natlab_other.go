@@ -51,13 +51,16 @@ func (*Host) Capture() (*Capture, error)                     { return nil, errLi
 
 // Command prepares a command that fails.
 func (*Host) Command(ctx context.Context, name string, arg ...string) *Cmd {
-	c := &Cmd{exec.CommandContext(ctx, name, arg...)}
+	c := &Cmd{Cmd: exec.CommandContext(ctx, name, arg...)}
 	c.Err = fmt.Errorf("run %s: %w", name, errLinux)
 	return c
 }
 
 // Cmd fails on this system.
-type Cmd struct{ *exec.Cmd }
+type Cmd struct {
+	*exec.Cmd
+	Filter Filter
+}
 
 // Capture can't be made on this system.
 type Capture struct{}
