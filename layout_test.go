@@ -32,6 +32,9 @@ var mayImport = map[string]map[string]string{
 	},
 	"punch/reuse":        {},
 	"punch/reuse/survey": {},
+	"punch/reuse/survey/linuxrules": {
+		"punch/reuse/survey": "its cases, and the outcomes that the kernel's rules say",
+	},
 	"punch/sim": {
 		"proto": "the transcript of a simulated introduction",
 		"punch": "the very plan and executor that it runs in virtual time",

@@ -1,0 +1,89 @@
+package linuxrules
+
+import (
+	"net/netip"
+	"slices"
+)
+
+// state is what the rules ask of sk_state.
+type state uint8
+
+const (
+	closed state = iota // TCP_CLOSE: bound at most
+	listening
+	established
+	timeWait
+)
+
+// A socket is the part of struct sock that the rules look at.
+type socket struct {
+	ipv6      bool           // AF_INET6
+	local     netip.Addr     // sk_rcv_saddr, or sk_v6_rcv_saddr of an IPv6 socket
+	only6     bool           // ipv6_only_sock
+	reuse     bool           // SO_REUSEADDR
+	reusePort bool           // SO_REUSEPORT
+	uid       int            // of the user who made it
+	state     state          //
+	peer      netip.AddrPort // of a connection
+	noStamps  bool           // a TIME_WAIT whose connection had no timestamps
+}
+
+// bind6Only follows __inet6_bind: a socket that is bound to one IPv6 address is
+// IPv6 only from then on, whatever IPV6_V6ONLY was.
+func (sk *socket) bind6Only() {
+	if sk.ipv6 && !sk.local.IsUnspecified() {
+		sk.only6 = true
+	}
+}
+
+// local4 is sk_rcv_saddr, which an IPv6 socket has too: 0.0.0.0 while it is
+// bound to ::, else an address that no IPv4 socket is bound to
+// (LOOPBACK4_IPV6).
+func (sk *socket) local4() netip.Addr {
+	switch {
+	case !sk.ipv6:
+		return sk.local
+	case sk.local.IsUnspecified():
+		return netip.IPv4Unspecified()
+	}
+	return netip.AddrFrom4([4]byte{127, 0, 0, 6})
+}
+
+// sameReceiver follows inet_rcv_saddr_equal: could both sockets be meant by one
+// packet? It is not symmetric where only6 differs: sk is the newcomer.
+func sameReceiver(sk, other *socket) bool {
+	if sk.ipv6 {
+		return sameReceiver6(sk, other)
+	}
+	if other.only6 {
+		return false
+	}
+	return sk.local == other.local4() || sk.local.IsUnspecified() || other.local4().IsUnspecified()
+}
+
+// sameReceiver6 follows ipv6_rcv_saddr_equal for addresses that are not
+// IPv4-mapped. Of an IPv4 socket it sees only that it is one.
+func sameReceiver6(sk, other *socket) bool {
+	switch {
+	case other.ipv6 && other.local.IsUnspecified():
+		return true
+	case sk.local.IsUnspecified():
+		return other.ipv6 || !sk.only6
+	}
+	return other.ipv6 && sk.local == other.local
+}
+
+// A port is a bind bucket: the sockets of one protocol on one port number.
+type port []*socket
+
+func (p *port) add(sk *socket) { *p = append(*p, sk) }
+
+func (p *port) remove(sk *socket) {
+	*p = slices.DeleteFunc(*p, func(other *socket) bool { return other == sk })
+}
+
+// has reports whether the port has a socket other than sk for which conflict
+// is true.
+func (p *port) has(sk *socket, conflict func(sk, other *socket) bool) bool {
+	return slices.ContainsFunc(*p, func(other *socket) bool { return other != sk && conflict(sk, other) })
+}
