@@ -3,8 +3,10 @@ package survey
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/netip"
+	"sync/atomic"
 )
 
 // Host is this machine, with the addresses that cases are tried on. It is made
@@ -12,6 +14,7 @@ import (
 type Host struct {
 	addrs   map[Address]netip.Addr
 	leftOut []string
+	turn    atomic.Uint32 // of the port numbers
 }
 
 // groups have a scope within the site (RFC 2365, RFC 4291 section 2.7), and
@@ -28,6 +31,7 @@ func Open() (*Host, error) {
 		return nil, fmt.Errorf("%v is no address of this machine: %w; bring its loopback interface up", loop4, err)
 	}
 	h := &Host{addrs: map[Address]netip.Addr{Wild4: netip.IPv4Unspecified(), Loop4: loop4, Group4: groups[Group4]}}
+	h.turn.Store(rand.Uint32N(numbers)) // not all programs that start now want the same
 	own := ownAddresses()
 	if err := h.specific(Specific4, append(own, netip.AddrFrom4([4]byte{127, 0, 0, 2}))); err != nil {
 		h.leave(err, Specific4)
@@ -99,12 +103,14 @@ func (h *Host) LeftOut() []string { return h.leftOut }
 func (h *Host) Addresses() []Address {
 	var kinds []Address
 	for kind := range Address(len(addressNames)) {
-		if _, ok := h.addrs[kind]; ok {
+		if h.has(kind) {
 			kinds = append(kinds, kind)
 		}
 	}
 	return kinds
 }
+
+func (h *Host) has(kind Address) bool { return h.addrs[kind].IsValid() }
 
 // Addr returns the address that stands for a kind on this machine; it is the
 // zero Addr if the machine lacks it.

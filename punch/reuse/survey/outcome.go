@@ -29,6 +29,6 @@ const NotTried = "-"
 
 // Row is a case and what became of it.
 type Row struct {
-	Case
-	Outcome
+	Case    Case
+	Outcome Outcome
 }
