@@ -139,3 +139,17 @@ func Differ(rows []survey.Row) (differ []Difference) {
 	}
 	return differ
 }
+
+// Check tries every case of this machine once, compares what happened with the
+// rules, and returns how many cells it compared.
+func Check(h *survey.Host) (cells int, differ []Difference, err error) {
+	var rows []survey.Row
+	for _, c := range h.Cases() {
+		o, err := h.Try(c)
+		if err != nil {
+			return 0, nil, err
+		}
+		rows = append(rows, survey.Row{Case: c, Outcome: o})
+	}
+	return len(rows), Differ(rows), nil
+}

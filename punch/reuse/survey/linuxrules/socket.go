@@ -36,29 +36,20 @@ func (sk *socket) bind6Only() {
 	}
 }
 
-// local4 is sk_rcv_saddr, which an IPv6 socket has too: 0.0.0.0 while it is
-// bound to ::, else an address that no IPv4 socket is bound to
-// (LOOPBACK4_IPV6).
-func (sk *socket) local4() netip.Addr {
-	switch {
-	case !sk.ipv6:
-		return sk.local
-	case sk.local.IsUnspecified():
-		return netip.IPv4Unspecified()
-	}
-	return netip.AddrFrom4([4]byte{127, 0, 0, 6})
-}
-
 // sameReceiver follows inet_rcv_saddr_equal: could both sockets be meant by one
 // packet? It is not symmetric where only6 differs: sk is the newcomer.
 func sameReceiver(sk, other *socket) bool {
-	if sk.ipv6 {
+	switch {
+	case sk.ipv6:
 		return sameReceiver6(sk, other)
-	}
-	if other.only6 {
+	case other.only6:
 		return false
+	case other.ipv6:
+		// Its sk_rcv_saddr is 0.0.0.0 while it is bound to ::, and an
+		// address of no IPv4 socket (LOOPBACK4_IPV6) once it has connected.
+		return sk.local.IsUnspecified() || other.local.IsUnspecified()
 	}
-	return sk.local == other.local4() || sk.local.IsUnspecified() || other.local4().IsUnspecified()
+	return sk.local == other.local || sk.local.IsUnspecified() || other.local.IsUnspecified()
 }
 
 // sameReceiver6 follows ipv6_rcv_saddr_equal for addresses that are not

@@ -1,0 +1,98 @@
+package linuxrules
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/peerd/peerd/punch/reuse/survey"
+)
+
+// TestExpect states some of what the rules come to, for a reader and against
+// slips: what the notes on the subject dispute, and what peerd stands on.
+func TestExpect(t *testing.T) {
+	const inUse = "bind EADDRINUSE, connect -, listen -"
+	for _, c := range []struct {
+		name string
+		survey.Case
+		want string
+	}{
+		{"two dialers of one port", tcp(survey.Bound, survey.Wild4, survey.Both, survey.Wild4, survey.Both), "ok ok ok"},
+		{"SO_REUSEADDR alone, nobody listens", tcp(survey.Bound, survey.Wild4, survey.Addr, survey.Wild4, survey.Addr), "ok ok ok"},
+		{"SO_REUSEADDR alone, a listener", tcp(survey.Listening, survey.Wild4, survey.Addr, survey.Wild4, survey.Addr), inUse},
+		{"SO_REUSEADDR on the second only", tcp(survey.Bound, survey.Wild4, survey.None, survey.Wild4, survey.Addr), inUse},
+		{"one option each", tcp(survey.Bound, survey.Wild4, survey.Addr, survey.Wild4, survey.Port), inUse},
+		{"dialer beside a listener", tcp(survey.Listening, survey.Wild4, survey.Both, survey.Loop4, survey.Port), "ok ok ok"},
+		{"specific, then wildcard", tcp(survey.Bound, survey.Loop4, survey.None, survey.Wild4, survey.None), inUse},
+		{"two specific ones", tcp(survey.Listening, survey.Loop4, survey.None, survey.Specific4, survey.None), "ok ok ok"},
+		{"the families are apart", tcp(survey.Listening, survey.Wild4, survey.None, survey.Wild6, survey.None), "ok ok ok"},
+		{"but not from a dual wildcard", tcp(survey.Bound, survey.WildDual, survey.None, survey.Loop4, survey.None), inUse},
+		{"a connection is bound to one address", tcp(survey.Connected, survey.Wild4, survey.None, survey.Specific4, survey.None), "ok ok ok"},
+		{"even one over IPv6 is in the way of 0.0.0.0", tcp(survey.Connected, survey.WildDual, survey.None, survey.Wild4, survey.None), inUse},
+		{"though not of 127.0.0.1", tcp(survey.Connected, survey.WildDual, survey.None, survey.Loop4, survey.None), "ok ok ok"},
+		{"one UDP port, SO_REUSEADDR", udp(survey.Wild4, survey.Addr, survey.Wild4, survey.Addr), "ok ok -"},
+		{"one UDP port, one option each", udp(survey.Wild4, survey.Addr, survey.Wild4, survey.Port), inUse},
+		{"a group and its family's wildcard", udp(survey.Group6, survey.None, survey.WildDual, survey.None), inUse},
+		{"a group and a host's address", udp(survey.Group4, survey.None, survey.Loop4, survey.None), "ok ok -"},
+	} {
+		want := c.want
+		if steps := strings.Fields(want); len(steps) == 3 {
+			want = "bind " + steps[0] + ", connect " + steps[1] + ", listen " + steps[2]
+		}
+		if got := describe(Expect(c.Case)); got != want {
+			t.Errorf("%s: %v: %s, want %s", c.name, c.Case, got, want)
+		}
+	}
+}
+
+func tcp(state survey.State, first survey.Address, with survey.Options, second survey.Address, and survey.Options) survey.Case {
+	return survey.Case{State: state, First: first, FirstOptions: with, Second: second, SecondOptions: and}
+}
+
+func udp(first survey.Address, with survey.Options, second survey.Address, and survey.Options) survey.Case {
+	return survey.Case{UDP: true, First: first, FirstOptions: with, Second: second, SecondOptions: and}
+}
+
+// TestOrder: which of two sockets binds first does not matter, as long as both
+// only bind.
+func TestOrder(t *testing.T) {
+	for _, c := range pairs() {
+		swapped := c
+		swapped.First, swapped.Second = c.Second, c.First
+		swapped.FirstOptions, swapped.SecondOptions = c.SecondOptions, c.FirstOptions
+		if one, other := Expect(c).Bind, Expect(swapped).Bind; one != other {
+			t.Errorf("%v: %s, but %s in the other order", c, step(one), step(other))
+		}
+	}
+}
+
+// pairs are all cases in which both sockets only bind.
+func pairs() (cases []survey.Case) {
+	for a := survey.Wild4; a <= survey.Group6; a++ {
+		for b := survey.Wild4; b <= survey.Group6; b++ {
+			for o := range 16 {
+				c := survey.Case{First: a, Second: b, FirstOptions: survey.Options(o / 4), SecondOptions: survey.Options(o % 4)}
+				if !a.IsGroup() && !b.IsGroup() {
+					cases = append(cases, c)
+				}
+				c.UDP = true
+				cases = append(cases, c)
+			}
+		}
+	}
+	return cases
+}
+
+// TestDiffer shows that a wrong cell is named, with both outcomes.
+func TestDiffer(t *testing.T) {
+	c := tcp(survey.Listening, survey.Wild4, survey.Addr, survey.Loop4, survey.Port)
+	rows := []survey.Row{{Case: c, Outcome: Expect(c)}, {Case: c}}
+	differ := Differ(rows)
+	if len(differ) != 1 {
+		t.Fatalf("%d of 2 rows differ, want the second", len(differ))
+	}
+	const want = "tcp listening wild4/A then loop4/P: bind ok, connect ok, listen ok; " +
+		"by the kernel's rules bind EADDRINUSE, connect -, listen -"
+	if got := differ[0].String(); got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}
