@@ -9,7 +9,6 @@ import (
 	"github.com/peerd/peerd/peer/stream"
 	"github.com/peerd/peerd/proto"
 	"github.com/peerd/peerd/punch"
-	"github.com/peerd/peerd/punch/reuse"
 	"github.com/peerd/peerd/rendezvous"
 )
 
@@ -119,7 +118,7 @@ func (m *meeting) run() {
 	punching, err := punch.Start(punch.RunConfig{
 		Transcript: m.intro.Transcript, Role: m.intro.Role, Secret: m.intro.Secret,
 		Received: m.intro.Received, Dial: n.dialPeer, Gate: n.gate,
-		Admit: m.admission().Admit, Quiet: reuse.CanDialQuietly, Budget: n.budget, Trace: m.trace,
+		Admit: m.admission().Admit, Quiet: n.sharing.QuietDial, Budget: n.budget, Trace: m.trace,
 	})
 	if err != nil {
 		m.fail(err)

@@ -33,9 +33,10 @@ type Node struct {
 
 	// Set once by Start, under mu, before anything else needs them; nil until
 	// then.
-	port   *reuse.Port
-	gate   *punch.Gate
-	client *rendezvous.Client
+	sharing reuse.Capabilities
+	port    *reuse.Port
+	gate    *punch.Gate
+	client  *rendezvous.Client
 
 	mu         sync.Mutex
 	server     netip.Addr // of the server, as dialled last
@@ -104,11 +105,15 @@ func (n *Node) launch() error {
 	case n.port != nil:
 		return errors.New("the node has been started already")
 	}
-	port, err := reuse.Claim(n.cfg.LocalPort)
+	sharing, err := reuse.Probe()
 	if err != nil {
 		return err
 	}
-	n.port = port
+	port, err := reuse.Claim(n.cfg.LocalPort, sharing.Mode)
+	if err != nil {
+		return err
+	}
+	n.sharing, n.port = sharing, port
 	n.gate = punch.NewGate(n.cfg.Logger)
 	for _, l := range port.Listeners() {
 		n.tasks.Go(func() { n.gate.Serve(l) })

@@ -94,7 +94,7 @@ func startPunching(t *testing.T, h *natlab.Host, number uint16, transcript *prot
 	t.Helper()
 	var port *reuse.Port
 	err := h.Do(func() (err error) {
-		port, err = reuse.Claim(number)
+		port, err = reuse.Claim(number, reuse.Shared)
 		return err
 	})
 	if err != nil {

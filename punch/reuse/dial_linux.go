@@ -11,9 +11,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// CanDialQuietly says whether Begin takes a TTL on this system.
-const CanDialQuietly = true
-
 // minTTL is the least TTL that a quiet dial accepts of what comes back, and of
 // its own packet as ICMP errors quote it. A packet from a peer started at 64 or
 // more and has come far less than 48 hops; our own was sent with less than
@@ -118,7 +115,7 @@ func (p *Port) socket(to netip.Addr) (fd int, err error) {
 	if err != nil {
 		return -1, os.NewSyscallError("socket", err)
 	}
-	if err = dialOptions(uintptr(fd)); err == nil {
+	if err = dialling.set(uintptr(fd)); err == nil {
 		err = os.NewSyscallError("bind", unix.Bind(fd, local))
 	}
 	if err != nil {
@@ -144,13 +141,6 @@ func connect(fd int, to netip.AddrPort, ttl int) error {
 		return hops.limit(fd, -1, minTTL)
 	}
 	return nil
-}
-
-func sockaddr(to netip.AddrPort) unix.Sockaddr {
-	if to.Addr().Is4() {
-		return &unix.SockaddrInet4{Port: int(to.Port()), Addr: to.Addr().As4()}
-	}
-	return &unix.SockaddrInet6{Port: int(to.Port()), Addr: to.Addr().As16()}
 }
 
 // hopLimit names a family's options.

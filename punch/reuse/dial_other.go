@@ -9,9 +9,6 @@ import (
 	"net/netip"
 )
 
-// CanDialQuietly says whether Begin takes a TTL on this system.
-const CanDialQuietly = false
-
 // Dial is a dial that Wait makes, with package net.
 type Dial struct {
 	port uint16
@@ -34,7 +31,7 @@ func (d *Dial) Wait(ctx context.Context) (net.Conn, error) {
 	if d.to.Addr().Is6() {
 		local.IP = net.IPv6zero
 	}
-	dialer := net.Dialer{LocalAddr: &local, Control: control(dialOptions), KeepAlive: -1}
+	dialer := net.Dialer{LocalAddr: &local, Control: dialling.control, KeepAlive: -1}
 	dialer.SetMultipathTCP(false)
 	conn, err := dialer.DialContext(ctx, "tcp", d.to.String())
 	if err != nil {

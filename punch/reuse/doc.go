@@ -2,9 +2,12 @@
 // the rendezvous connection, the listener and every dial share it, so that a
 // NAT sees one internal endpoint.
 //
-// Claim makes sure that nobody else listens on the port, opens one listener per
-// address family and, where the operating system can, pins the port: on Linux
-// another process of the same user that also sets SO_REUSEPORT gets none of
-// the node's inbound connections. What a system can do stands in the files
-// with its suffix.
+// How far a port can be shared depends on the operating system, and not always
+// as its manual says. Probe tries it out, and says which Mode is the best that
+// works. Claim makes sure that nobody else uses the port and takes it in a mode:
+// with one listener per address family and, where the operating system can,
+// pinned, so that on Linux another process of the same user that also sets
+// SO_REUSEPORT gets none of the node's inbound connections; or without.
+//
+// What is known of a system stands in its file, system_*.go.
 package reuse

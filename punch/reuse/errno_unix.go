@@ -3,30 +3,20 @@
 package reuse
 
 import (
-	"errors"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
 
-// IsRefused reports whether a dial ended by a RST or an ICMP error.
-func IsRefused(err error) bool {
-	return isAny(err, unix.ECONNREFUSED, unix.ECONNRESET, unix.EHOSTUNREACH)
-}
-
-// IsTupleInUse reports whether a dial failed because this host has the 4-tuple
-// in use: EADDRNOTAVAIL on Linux, EADDRINUSE on the BSDs.
-func IsTupleInUse(err error) bool { return isAny(err, unix.EADDRNOTAVAIL, unix.EADDRINUSE) }
-
-// IsNoAnswer reports whether the kernel gave up retransmitting a dial's SYN.
-func IsNoAnswer(err error) bool { return isAny(err, unix.ETIMEDOUT) }
-
-func isInUse(err error) bool { return isAny(err, unix.EADDRINUSE) }
-
-func isAny(err error, errnos ...unix.Errno) bool {
-	for _, e := range errnos {
-		if errors.Is(err, e) {
-			return true
-		}
-	}
-	return false
+// posix is what the unix systems have in common. Of the two that connect says of
+// a 4-tuple in use, EADDRNOTAVAIL was seen on Linux and EADDRINUSE is what the
+// BSDs' manuals have; from bind, EADDRINUSE is the port's everywhere.
+var posix = errnos{
+	refused:    []syscall.Errno{unix.ECONNREFUSED, unix.ECONNRESET, unix.EHOSTUNREACH},
+	tupleInUse: []syscall.Errno{unix.EADDRNOTAVAIL, unix.EADDRINUSE},
+	noAnswer:   []syscall.Errno{unix.ETIMEDOUT},
+	portInUse:  []syscall.Errno{unix.EADDRINUSE},
+	noFamily:   []syscall.Errno{unix.EAFNOSUPPORT, unix.EPROTONOSUPPORT, unix.EADDRNOTAVAIL},
+	exhausted:  []syscall.Errno{unix.EMFILE, unix.ENFILE, unix.ENOBUFS, unix.ENOMEM},
+	unknown:    []syscall.Errno{unix.ENOPROTOOPT, unix.EINVAL, unix.EOPNOTSUPP},
 }

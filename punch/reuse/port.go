@@ -8,13 +8,14 @@ import (
 	"net"
 	"net/netip"
 	"strconv"
-	"syscall"
 )
 
 // Port is a claimed local port. It is safe for concurrent use.
 type Port struct {
 	number    uint16
+	mode      Mode
 	listeners []net.Listener
+	held      []io.Closer // sockets that keep the port from others; see hold
 	lock      io.Closer
 }
 
@@ -36,12 +37,17 @@ func (e *ClashError) Unwrap() error { return e.Err }
 // use by somebody, before Claim gives up.
 const freeTries = 16
 
-// Claim claims a port for IPv4 and, where the host has it, IPv6, and listens on
-// it. Number 0 lets the system choose. If the port is not free, the error is a
-// *ClashError; Claim never takes another port instead.
-func Claim(number uint16) (*Port, error) {
+// Claim claims a port for IPv4 and IPv6, as far as the host has them, and in
+// Shared mode listens on it. Number 0 lets the system choose. If the port is not
+// free, the error is a *ClashError; Claim never takes another port instead.
+//
+// In DialOnly mode a socket that is bound and does not listen holds the port,
+// where our own dials pass it. In Sequential mode nothing does: another program
+// may take the port whenever none of our sockets is on it, and the next dial
+// then fails with an error that IsTupleInUse.
+func Claim(number uint16, mode Mode) (*Port, error) {
 	if number != 0 {
-		return claim(number)
+		return claim(number, mode)
 	}
 	var err error
 	for range freeTries {
@@ -49,7 +55,7 @@ func Claim(number uint16) (*Port, error) {
 			return nil, err
 		}
 		var p *Port
-		if p, err = claim(number); err == nil {
+		if p, err = claim(number, mode); err == nil {
 			return p, nil
 		}
 	}
@@ -58,7 +64,7 @@ func Claim(number uint16) (*Port, error) {
 
 // freePort asks the system for a port that nobody uses.
 func freePort() (uint16, error) {
-	l, err := net.Listen("tcp4", ":0")
+	l, err := net.Listen("tcp", ":0")
 	if err != nil {
 		return 0, fmt.Errorf("no free local port: %w", err)
 	}
@@ -66,73 +72,95 @@ func freePort() (uint16, error) {
 	return uint16(l.Addr().(*net.TCPAddr).Port), nil
 }
 
-func claim(number uint16) (*Port, error) {
-	lock, err := lockPort(number)
+func claim(number uint16, mode Mode) (*Port, error) {
+	lock, err := local.lock(number)
 	if err != nil {
 		return nil, &ClashError{number, err}
 	}
-	p := &Port{number: number, lock: lock}
-	if err := p.listen(); err != nil {
+	p := &Port{number: number, mode: mode, lock: lock}
+	if err := p.occupy(); err != nil {
 		p.Close()
 		return nil, err
 	}
 	return p, nil
 }
 
-// listen opens the listeners: IPv4 must work, IPv6 may be missing.
-func (p *Port) listen() error {
-	for _, network := range []string{"tcp4", "tcp6"} {
-		l, err := p.listenOn(network)
-		if err != nil && (network == "tcp4" || isInUse(err)) {
+// networks are the address families, by package net's names.
+var networks = []string{"tcp4", "tcp6"}
+
+// occupy takes the port in every address family of the host, of which there must
+// be one.
+func (p *Port) occupy() error {
+	var missing []error
+	for _, network := range networks {
+		err := p.occupyOn(network)
+		switch {
+		case isAny(err, local.noFamily) && !isAny(err, local.portInUse):
+			missing = append(missing, err)
+		case err != nil:
 			return p.explain(err)
 		}
-		if err == nil {
-			p.listeners = append(p.listeners, l)
-		}
+	}
+	if len(missing) == len(networks) {
+		return p.explain(missing[0])
 	}
 	return nil
 }
 
-// listenOn first listens without sharing the port, which fails if any program
+// occupyOn first listens without sharing the port, which fails if any program
 // listens on it or holds it for itself, though not for connections that are in
-// TIME_WAIT or half closed. Only then it listens for good.
-func (p *Port) listenOn(network string) (net.Listener, error) {
-	exclusive, err := p.open(network, exclusiveOptions)
+// TIME_WAIT or half closed. Only then it takes the port as its mode has it.
+func (p *Port) occupyOn(network string) error {
+	alone, err := p.open(network, local.exclusive)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	exclusive.Close()
-	return p.open(network, listenOptions)
+	alone.Close()
+	switch p.mode {
+	case Shared:
+		return p.listen(network)
+	case DialOnly:
+		return p.hold(network)
+	default:
+		return nil
+	}
 }
 
-func (p *Port) open(network string, options func(fd uintptr) error) (net.Listener, error) {
-	lc := net.ListenConfig{Control: control(options), KeepAlive: -1}
+func (p *Port) listen(network string) error {
+	l, err := p.open(network, listening)
+	if err == nil {
+		p.listeners = append(p.listeners, l)
+	}
+	return err
+}
+
+// What is set on the sockets of a port.
+var (
+	listening = local.share.and(local.listen)
+	dialling  = local.share.and(local.dial)
+)
+
+func (p *Port) open(network string, set options) (net.Listener, error) {
+	lc := net.ListenConfig{Control: set.control, KeepAlive: -1}
 	lc.SetMultipathTCP(false)
 	return lc.Listen(context.Background(), network, ":"+strconv.Itoa(int(p.number)))
 }
 
 func (p *Port) explain(err error) error {
-	if isInUse(err) {
-		return &ClashError{p.number, cause(err)}
+	if isAny(err, local.portInUse) {
+		return &ClashError{p.number, reason(err)}
 	}
-	return fmt.Errorf("listening on local port %d: %w", p.number, err)
-}
-
-// cause returns the operating system's error without the address that the
-// message around it names already.
-func cause(err error) error {
-	var errno syscall.Errno
-	if errors.As(err, &errno) {
-		return errno
-	}
-	return err
+	return fmt.Errorf("taking local port %d: %w", p.number, err)
 }
 
 // Number returns the port number.
 func (p *Port) Number() uint16 { return p.number }
 
-// Listeners returns the listeners, one per address family of the host. Close
-// closes them.
+// Mode returns the mode that the port was claimed in.
+func (p *Port) Mode() Mode { return p.mode }
+
+// Listeners returns the listeners, one per address family of the host in Shared
+// mode, and none in the others. Close closes them.
 func (p *Port) Listeners() []net.Listener { return p.listeners }
 
 // Dial connects to an address from the port; see Begin and Dial.Wait.
@@ -148,16 +176,8 @@ func (p *Port) Close() error {
 			errs = append(errs, err)
 		}
 	}
-	return errors.Join(append(errs, p.lock.Close())...)
-}
-
-// control makes a function on a descriptor what package net calls before bind.
-func control(set func(fd uintptr) error) func(string, string, syscall.RawConn) error {
-	return func(_, _ string, c syscall.RawConn) error {
-		var err error
-		if cerr := c.Control(func(fd uintptr) { err = set(fd) }); cerr != nil {
-			return cerr
-		}
-		return err
+	for _, h := range append(p.held, p.lock) {
+		errs = append(errs, h.Close())
 	}
+	return errors.Join(errs...)
 }

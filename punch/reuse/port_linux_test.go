@@ -56,7 +56,7 @@ func TestCancelledDialFreesTheTuple(t *testing.T) {
 // user would.
 func hijack(t *testing.T, number uint16) net.Listener {
 	t.Helper()
-	lc := net.ListenConfig{Control: control(share)}
+	lc := net.ListenConfig{Control: local.share.control}
 	lc.SetMultipathTCP(false)
 	l, err := lc.Listen(context.Background(), "tcp4", ":"+strconv.Itoa(int(number)))
 	if err != nil {
@@ -107,7 +107,7 @@ func TestClaimRace(t *testing.T) {
 	results := make(chan *Port, rivals)
 	for range rivals {
 		go func() {
-			p, _ := Claim(number)
+			p, _ := Claim(number, Shared)
 			results <- p
 		}()
 	}
@@ -130,13 +130,13 @@ func TestClaimIsLocked(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	lock, err := lockPort(number)
+	lock, err := local.lock(number)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer lock.Close()
 	var clash *ClashError
-	if _, err := Claim(number); !errors.As(err, &clash) {
+	if _, err := Claim(number, Shared); !errors.As(err, &clash) {
 		t.Errorf("claiming a port that is being claimed: %v, want a ClashError", err)
 	}
 }
@@ -146,7 +146,7 @@ func TestDescriptors(t *testing.T) {
 	p := mustClaim(t, 0)
 	before := descriptors(t)
 	for range 20 {
-		Claim(p.Number())
+		Claim(p.Number(), Shared)
 	}
 	if after := descriptors(t); after != before {
 		t.Errorf("%d descriptors after refused claims, %d before", after, before)

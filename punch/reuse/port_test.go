@@ -14,7 +14,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func mustClaim(t *testing.T, number uint16) *Port {
 	t.Helper()
-	p, err := Claim(number)
+	p, err := Claim(number, Shared)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,13 +88,13 @@ func TestDialErrors(t *testing.T) {
 // takes another port instead.
 func TestClaimClash(t *testing.T) {
 	p := mustClaim(t, 0)
-	_, err := Claim(p.Number())
+	_, err := Claim(p.Number(), Shared)
 	var clash *ClashError
 	if !errors.As(err, &clash) || clash.Port != p.Number() {
 		t.Fatalf("claiming a claimed port: %v, want a ClashError", err)
 	}
 	addr, _ := server(t)
-	if _, err := Claim(addr.Port()); !errors.As(err, &clash) {
+	if _, err := Claim(addr.Port(), Shared); !errors.As(err, &clash) {
 		t.Errorf("claiming a port that a program listens on: %v, want a ClashError", err)
 	}
 	number := p.Number()

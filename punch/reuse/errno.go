@@ -1,0 +1,32 @@
+package reuse
+
+import (
+	"errors"
+	"slices"
+	"syscall"
+)
+
+// errnos says what a system's errors mean here.
+type errnos struct {
+	refused    []syscall.Errno // a dial: a RST came, or an ICMP error
+	tupleInUse []syscall.Errno // a dial: the 4-tuple or the port is in use on this host
+	noAnswer   []syscall.Errno // a dial: the system repeats the SYN no more
+	portInUse  []syscall.Errno // bind, listen: another socket has the port
+	noFamily   []syscall.Errno // the host has no such address family
+	exhausted  []syscall.Errno // no more sockets or memory
+	unknown    []syscall.Errno // setsockopt: there is no such option
+}
+
+// IsRefused reports whether a dial ended by a RST or an ICMP error.
+func IsRefused(err error) bool { return isAny(err, local.refused) }
+
+// IsTupleInUse reports whether a dial failed because this host has the 4-tuple
+// in use or, where the port cannot be shared, the port.
+func IsTupleInUse(err error) bool { return isAny(err, local.tupleInUse) }
+
+// IsNoAnswer reports whether the system gave up repeating a dial's SYN.
+func IsNoAnswer(err error) bool { return isAny(err, local.noAnswer) }
+
+func isAny(err error, list []syscall.Errno) bool {
+	return slices.ContainsFunc(list, func(e syscall.Errno) bool { return errors.Is(err, e) })
+}

@@ -1,0 +1,71 @@
+package reuse
+
+import (
+	"errors"
+	"net"
+	"os"
+	"slices"
+	"syscall"
+	"time"
+)
+
+// option is a socket option with its value.
+type option struct {
+	name string // as the manual has it
+	set  func(fd uintptr) error
+	wish bool // a system that does not know the option is used without
+}
+
+// integer is an option that must be set.
+func integer(name string, level, number, value int) option {
+	return option{name: name, set: func(fd uintptr) error { return setInteger(fd, level, number, value) }}
+}
+
+// wished is an option that a version of the system, or a system that imitates
+// it, may not know.
+func wished(o option) option {
+	o.wish = true
+	return o
+}
+
+// options are set in their order, before bind.
+type options []option
+
+func (o options) and(more options) options { return slices.Concat(o, more) }
+
+// set sets the options of a socket. The error names the one that failed.
+func (o options) set(fd uintptr) error {
+	for _, option := range o {
+		err := option.set(fd)
+		if err != nil && !(option.wish && isAny(err, local.unknown)) {
+			return os.NewSyscallError("setsockopt "+option.name, err)
+		}
+	}
+	return nil
+}
+
+// control is what package net calls before bind.
+func (o options) control(_, _ string, c syscall.RawConn) error {
+	var err error
+	if cerr := c.Control(func(fd uintptr) { err = o.set(fd) }); cerr != nil {
+		return cerr
+	}
+	return err
+}
+
+// reason returns the system call that failed and its errno, without the
+// addresses that the message around it names already.
+func reason(err error) error {
+	var call *os.SyscallError
+	if errors.As(err, &call) {
+		return call
+	}
+	var op *net.OpError
+	if errors.As(err, &op) {
+		return op.Err
+	}
+	return err
+}
+
+func seconds(d time.Duration) int      { return int(d / time.Second) }
+func milliseconds(d time.Duration) int { return int(d / time.Millisecond) }

@@ -1,0 +1,231 @@
+package reuse
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"time"
+)
+
+// Capabilities is what this system was seen to do with one local port, not what
+// its manual says.
+type Capabilities struct {
+	Mode        Mode  // the best that works here
+	NotShared   error // why Shared does not work; nil if it does
+	NotDialOnly error // why DialOnly does not work; nil if it does
+	ReusePort   bool  // SO_REUSEPORT exists and can be set
+	Pinned      bool  // a second listener of the port gets nothing
+	QuietDial   bool  // Begin takes a TTL
+}
+
+// Limits of probing. On loopback everything is a matter of microseconds; a
+// system that lets a dial hang is waited for.
+const (
+	probeLimit = 10 * time.Second
+	stepLimit  = time.Second
+)
+
+// Probe tries on loopback what Claim and Begin do, with the very same options,
+// and says what comes of it: a system may know an option without its having an
+// effect, or fail where it is least expected. Nothing of it is left behind, not
+// even TIME_WAIT. An error means that nothing was found out, such as for lack
+// of descriptors.
+func Probe() (Capabilities, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), probeLimit)
+	defer cancel()
+	c, err := probe(ctx)
+	if err != nil {
+		return Capabilities{}, fmt.Errorf("finding out how this system shares a local port: %w", err)
+	}
+	return c, nil
+}
+
+func probe(ctx context.Context) (c Capabilities, err error) {
+	b, err := newBench(ctx)
+	if err != nil {
+		return c, err
+	}
+	defer b.close()
+	if err := b.sequential(); err != nil {
+		return c, err // then nothing can be said about the others
+	}
+	if c.NotDialOnly, err = b.whyNot(b.dialOnly); err != nil {
+		return c, err
+	}
+	if c.NotShared, err = b.whyNot(b.shared); err != nil {
+		return c, err
+	}
+	c.Mode = best(c)
+	c.ReusePort = knowsReusePort()
+	c.QuietDial = b.quiet()
+	if c.Mode == Shared {
+		c.Pinned, err = b.pinned()
+	}
+	return c, err
+}
+
+func best(c Capabilities) Mode {
+	switch {
+	case c.NotShared == nil:
+		return Shared
+	case c.NotDialOnly == nil:
+		return DialOnly
+	default:
+		return Sequential
+	}
+}
+
+// bench is two listeners on loopback that are dialled from a port. Nothing is
+// accepted from them: connections are complete without.
+type bench struct {
+	ctx     context.Context
+	targets [2]net.Listener
+}
+
+// newBench listens on the loopback of one of the host's address families.
+func newBench(ctx context.Context) (*bench, error) {
+	var errs []error
+	for _, loopback := range []string{"127.0.0.1:0", "[::1]:0"} {
+		b := &bench{ctx: ctx}
+		err := b.listen(loopback)
+		if err == nil {
+			return b, nil
+		}
+		b.close()
+		errs = append(errs, err)
+	}
+	return nil, errs[0] // IPv4's, which more hosts have
+}
+
+func (b *bench) listen(loopback string) (err error) {
+	for i := range b.targets {
+		if b.targets[i], err = net.Listen("tcp", loopback); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (b *bench) close() {
+	for _, l := range b.targets {
+		if l != nil {
+			l.Close()
+		}
+	}
+}
+
+// probeTries is how often a mode has to fail before it is said not to work: any
+// other program can have come between.
+const probeTries = 2
+
+// whyNot tries a mode. What made it fail is its reason, unless that says nothing
+// about the mode.
+func (b *bench) whyNot(try func() error) (why, err error) {
+	for range probeTries {
+		why = try()
+		switch {
+		case why == nil:
+			return nil, nil
+		case isAny(why, local.exhausted) || b.ctx.Err() != nil:
+			return nil, why
+		}
+	}
+	return why, nil
+}
+
+// sequential dials twice, one after the other. This works everywhere.
+func (b *bench) sequential() error {
+	p, err := Claim(0, Sequential)
+	if err != nil {
+		return err
+	}
+	defer p.Close()
+	for i := range b.targets {
+		conn, err := b.dial(p, i, 0)
+		if err != nil {
+			return err
+		}
+		discard(conn)
+	}
+	return nil
+}
+
+// dialOnly has two connections from one port, without a listener.
+func (b *bench) dialOnly() error {
+	p, err := Claim(0, DialOnly)
+	if err != nil {
+		return why("claiming a port without a listener", err)
+	}
+	defer p.Close()
+	return b.dialTwice(p, "a second dial from one port", func() error { return nil })
+}
+
+// shared has two connections from the port of a listener that is reached; and it
+// is reached, too, if it opens while they exist.
+func (b *bench) shared() error {
+	p, err := Claim(0, Shared)
+	if err != nil {
+		return why("claiming a port with a listener", err)
+	}
+	defer p.Close()
+	return b.dialTwice(p, "a dial from the listener's port", func() error {
+		if err := b.reach(p); err != nil {
+			return why("reaching the listener beside dials", err)
+		}
+		if err := b.reopen(p); err != nil {
+			return why("a listener on the dials' port", err)
+		}
+		return why("reaching a listener that is younger than dials", b.reach(p))
+	})
+}
+
+// dialTwice calls f while there is a connection from the port to both targets.
+func (b *bench) dialTwice(p *Port, what string, f func() error) error {
+	for i := range b.targets {
+		conn, err := b.dial(p, i, 0)
+		if err != nil {
+			return why(what, err)
+		}
+		defer discard(conn)
+	}
+	return f()
+}
+
+func why(what string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s: %w", what, reason(err))
+}
+
+// dial connects to a target from a port.
+func (b *bench) dial(p *Port, target, ttl int) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(b.ctx, stepLimit)
+	defer cancel()
+	to := addrPort(b.targets[target].Addr())
+	return p.Begin(to, ttl).Wait(ctx)
+}
+
+// probeTTL is more than minTTL of what comes back needs, and reaches loopback.
+const probeTTL = 8
+
+// quiet reports whether a quiet dial connects.
+func (b *bench) quiet() bool {
+	p, err := Claim(0, Sequential)
+	if err != nil {
+		return false
+	}
+	defer p.Close()
+	conn, err := b.dial(p, 0, probeTTL)
+	if err != nil {
+		return false
+	}
+	discard(conn)
+	return true
+}
+
+// discard closes a connection so that nothing is left of it.
+func discard(conn net.Conn) {
+	conn.(*net.TCPConn).SetLinger(0)
+	conn.Close()
+}

@@ -1,0 +1,19 @@
+package reuse
+
+import (
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// local is OpenBSD, from its manual.
+var local = system{
+	errnos:    posix,
+	share:     options{reuseAddr, reusePort(unix.SO_REUSEPORT)},
+	exclusive: options{reuseAddr},
+	dial:      options{abrupt},
+	hold:      []options{{reuseAddr, reusePort(unix.SO_REUSEPORT)}},
+	reusePort: unix.SO_REUSEPORT,
+	timeWait:  time.Minute,
+	lock:      noLock,
+}
