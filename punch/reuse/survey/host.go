@@ -49,21 +49,15 @@ func Open() (*Host, error) {
 	return h, nil
 }
 
+// canBind binds a socket of this package's: those of package net ask for more
+// than every system has.
 func canBind(addr netip.Addr) error {
-	conn, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(addr, 0)))
+	s, err := newSocket(true, addr.Is6())
 	if err != nil {
-		return cause(err)
+		return err
 	}
-	return conn.Close()
-}
-
-// cause strips what package net says around a system's error.
-func cause(err error) error {
-	var op *net.OpError
-	if errors.As(err, &op) {
-		return op.Err
-	}
-	return err
+	defer s.close()
+	return s.bind(netip.AddrPortFrom(addr, 0))
 }
 
 // ownAddresses are those of the interfaces. A system that does not tell them has
