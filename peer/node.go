@@ -196,25 +196,45 @@ func (n *Node) dialServer(ctx context.Context) (net.Conn, error) {
 func (n *Node) dialServerAt(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, serverDialTimeout)
 	defer cancel()
-	conn, err := n.port.Dial(ctx, to)
+	conn, err := n.dialFreed(ctx, to)
 	if err != nil {
 		return nil, err
 	}
 	n.mu.Lock()
 	n.server = to.Addr()
 	n.mu.Unlock()
-	return abruptConn{conn.(*net.TCPConn)}, nil
+	// An orphan would occupy the 4-tuple on which the next registration is to be
+	// made, also that of the process which comes after this one is killed.
+	return conn, conn.(*net.TCPConn).SetLinger(0)
 }
 
-// abruptConn is closed with SO_LINGER 0: an orphan would occupy the 4-tuple on
-// which the next registration is to be made.
-type abruptConn struct{ *net.TCPConn }
-
-// Close implements net.Conn.
-func (c abruptConn) Close() error {
-	c.SetLinger(0)
-	return c.TCPConn.Close()
+// dialFreed dials again and again while the system still has a connection from
+// the port to the address: that of a process which was killed, perhaps, and will
+// be gone in a round trip.
+func (n *Node) dialFreed(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
+	late := time.After(freedSoon)
+	for {
+		conn, err := n.port.Dial(ctx, to)
+		if err == nil || !reuse.IsTupleInUse(err) {
+			return conn, err
+		}
+		left := &LeftoverError{Port: n.port.Number(), Remote: to, Err: cause(err)}
+		select {
+		case <-late:
+			n.cfg.Logger.Warn("waiting for the way to the server", "err", left)
+		case <-time.After(freedPause):
+		case <-ctx.Done():
+			return nil, left
+		}
+	}
 }
+
+const (
+	// freedPause is between two dials of dialFreed, which send nothing.
+	freedPause = 20 * time.Millisecond
+	// freedSoon is when waiting calls for an explanation.
+	freedSoon = time.Second
+)
 
 // dialPeer makes one dial for the punching executor.
 func (n *Node) dialPeer(to netip.AddrPort, ttl int) punch.Dialling {

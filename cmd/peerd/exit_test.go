@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"strings"
 	"syscall"
@@ -34,6 +35,7 @@ func TestJudge(t *testing.T) {
 	}{
 		{nil, 0, ""},
 		{errors.New("something"), exitOther, "something"},
+		{server(&peer.LeftoverError{Port: 4242, Remote: netip.MustParseAddrPort("192.0.2.1:7878"), Err: errors.New("in use")}), exitOther, "local port 4242 is still in use for a connection to 192.0.2.1:7878 (in use): wait"},
 		{&usageError{&cobra.Command{Use: "x"}, "unknown flag"}, exitUsage, `unknown flag; see "x --help"`},
 		{&signalError{os.Interrupt}, exitInterrupted, "interrupted"},
 		{&signalError{syscall.SIGTERM}, exitTerminated, "terminated"},
