@@ -1,7 +1,7 @@
 // Package linuxrules says what Linux answers when an ip:port is wanted by
-// several sockets: the rules of the kernel (6.12 to 6.18), written again as a
+// several sockets: the rules of the kernel (6.18), written again as a
 // model of a few functions, each named after the one in the kernel that it
-// follows. It opens no socket.
+// follows. The rules open no socket.
 //
 // It was written from the kernel's source and not from what package survey
 // measured, so that either can be wrong and the other tells: Differ compares
@@ -16,8 +16,7 @@
 //		for _, d := range differ { … d.String() names the cell, and what was seen instead … }
 //	}
 //
-// What the rules leave out: the caches of a bind bucket (fastreuse,
-// fastreuseport) answer sooner and never otherwise for sockets of one user;
-// SO_BINDTODEVICE, VRFs, transparent sockets, IP_FREEBIND, ephemeral ports and
-// IPv4-mapped addresses do not occur in a survey.
+// What the rules leave out, since it does not occur in a survey: SO_BINDTODEVICE,
+// VRFs, transparent sockets, IP_FREEBIND, ephemeral ports, IPv4-mapped
+// addresses.
 package linuxrules

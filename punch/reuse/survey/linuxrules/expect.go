@@ -120,10 +120,10 @@ func describe(o survey.Outcome) string {
 	if o.First != "" {
 		return "first socket: " + o.First
 	}
-	return fmt.Sprintf("bind %s, connect %s, listen %s", step(o.Bind), step(o.Connect), step(o.Listen))
+	return fmt.Sprintf("bind %s, connect %s, listen %s", orOK(o.Bind), orOK(o.Connect), orOK(o.Listen))
 }
 
-func step(errno string) string {
+func orOK(errno string) string {
 	if errno == ok {
 		return "ok"
 	}

@@ -60,7 +60,7 @@ func TestOrder(t *testing.T) {
 		swapped.First, swapped.Second = c.Second, c.First
 		swapped.FirstOptions, swapped.SecondOptions = c.SecondOptions, c.FirstOptions
 		if one, other := Expect(c).Bind, Expect(swapped).Bind; one != other {
-			t.Errorf("%v: %s, but %s in the other order", c, step(one), step(other))
+			t.Errorf("%v: %s, but %s in the other order", c, orOK(one), orOK(other))
 		}
 	}
 }
@@ -94,5 +94,49 @@ func TestDiffer(t *testing.T) {
 		"by the kernel's rules bind EADDRINUSE, connect -, listen -"
 	if got := differ[0].String(); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}
+
+// TestUsers states what hangs on whose the sockets are. It takes root to see it;
+// the survey's hijack rows show the part about listeners.
+func TestUsers(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		bind func(*port, *socket) string
+		with survey.Options
+		in   state
+		want string
+	}{
+		{"SO_REUSEPORT is for one user", (*port).bindTCP, survey.Port, closed, addrInUse},
+		{"but not what is left of a connection", (*port).bindTCP, survey.Port, timeWait, ok},
+		{"SO_REUSEADDR is for all", (*port).bindTCP, survey.Addr, closed, ok},
+		{"not beside a listener", (*port).bindTCP, survey.Addr, listening, addrInUse},
+		{"UDP, SO_REUSEPORT", (*port).bindUDP, survey.Port, closed, addrInUse},
+		{"UDP, SO_REUSEADDR", (*port).bindUDP, survey.Addr, closed, ok},
+	} {
+		var p port
+		first, second := newSocket(survey.Loop4, c.with), newSocket(survey.Loop4, c.with)
+		second.uid = first.uid + 1
+		c.bind(&p, first)
+		if first.state = c.in; c.in == listening {
+			p.listenTCP(first)
+		}
+		if got := c.bind(&p, second); got != c.want {
+			t.Errorf("%s: %s, want %s", c.name, orOK(got), orOK(c.want))
+		}
+	}
+}
+
+// TestPinnedNewcomer: a socket with a program of its own founds a group, and
+// joins none by SO_REUSEPORT.
+func TestPinnedNewcomer(t *testing.T) {
+	for with, want := range map[survey.Options]string{survey.Port: addrInUse, survey.Both: ok} {
+		var p port
+		p.bindTCP(newSocket(survey.Wild4, with))
+		pinned := newSocket(survey.Wild4, with)
+		pinned.pinned = true
+		if got := p.bindTCP(pinned); got != want {
+			t.Errorf("%v: %s, want %s", with, orOK(got), orOK(want))
+		}
 	}
 }

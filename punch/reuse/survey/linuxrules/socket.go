@@ -26,6 +26,7 @@ type socket struct {
 	state     state          //
 	peer      netip.AddrPort // of a connection
 	noStamps  bool           // a TIME_WAIT whose connection had no timestamps
+	pinned    bool           // SO_ATTACH_REUSEPORT_CBPF, with a program that returns 0
 }
 
 // bind6Only follows __inet6_bind: a socket that is bound to one IPv6 address is
@@ -65,16 +66,23 @@ func sameReceiver6(sk, other *socket) bool {
 }
 
 // A port is a bind bucket: the sockets of one protocol on one port number.
-type port []*socket
+type port struct {
+	sockets []*socket
+	memory  // of TCP only
+}
 
-func (p *port) add(sk *socket) { *p = append(*p, sk) }
+func (p *port) add(sk *socket) { p.sockets = append(p.sockets, sk) }
 
+// remove follows inet_bind_bucket_destroy: an empty bucket is forgotten.
 func (p *port) remove(sk *socket) {
-	*p = slices.DeleteFunc(*p, func(other *socket) bool { return other == sk })
+	p.sockets = slices.DeleteFunc(p.sockets, func(other *socket) bool { return other == sk })
+	if len(p.sockets) == 0 {
+		*p = port{}
+	}
 }
 
 // has reports whether the port has a socket other than sk for which conflict
 // is true.
 func (p *port) has(sk *socket, conflict func(sk, other *socket) bool) bool {
-	return slices.ContainsFunc(*p, func(other *socket) bool { return other != sk && conflict(sk, other) })
+	return slices.ContainsFunc(p.sockets, func(other *socket) bool { return other != sk && conflict(sk, other) })
 }

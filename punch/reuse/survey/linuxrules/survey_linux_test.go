@@ -3,12 +3,8 @@ package linuxrules
 import (
 	"testing"
 
-	"go.uber.org/goleak"
-
 	"github.com/peerd/peerd/punch/reuse/survey"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // runs is how often every cell is tried here; the lab's proof tries 100 times.
 const runs = 3

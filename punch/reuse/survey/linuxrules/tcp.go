@@ -9,11 +9,11 @@ const (
 	addrNotAvail = "EADDRNOTAVAIL"
 )
 
-// bindTCP follows inet_bind, __inet6_bind and inet_csk_get_port.
+// bindTCP follows inet_bind and __inet6_bind.
 func (p *port) bindTCP(sk *socket) string {
 	sk.bind6Only()
-	if p.has(sk, conflictTCP) {
-		return addrInUse
+	if err := p.get(sk); err != ok {
+		return err
 	}
 	p.add(sk)
 	return ok
@@ -23,10 +23,19 @@ func (p *port) bindTCP(sk *socket) string {
 // listener.
 func (p *port) listenTCP(sk *socket) string {
 	sk.state = listening
-	if p.has(sk, conflictTCP) {
+	err := p.get(sk)
+	if err != ok {
 		sk.state = closed
+	}
+	return err
+}
+
+// get follows inet_csk_get_port.
+func (p *port) get(sk *socket) string {
+	if !p.remembers(sk) && p.has(sk, conflictTCP) {
 		return addrInUse
 	}
+	p.remember(sk, len(p.sockets) == 0)
 	return ok
 }
 
@@ -55,12 +64,16 @@ func sameBucket(sk, other *socket) bool {
 
 // share follows inet_bind_conflict: SO_REUSEADDR on both lets them share unless
 // the other listens; else SO_REUSEPORT on both does, for one user's sockets.
-// What is left of a connection (TIME_WAIT) is nobody's.
+// What is left of a connection (TIME_WAIT) is nobody's. A newcomer that brings a
+// program of its own (reuseport_cb_ok) cannot join by SO_REUSEPORT.
 func share(sk, other *socket) bool {
 	if sk.reuse && other.reuse && other.state != listening {
 		return true
 	}
-	return sk.reusePort && other.reusePort && (other.state == timeWait || sk.uid == other.uid)
+	if sk.pinned || !sk.reusePort || !other.reusePort {
+		return false
+	}
+	return other.state == timeWait || sk.uid == other.uid
 }
 
 // connectTCP follows tcp_v4_connect and tcp_v6_connect: a socket on a wildcard
@@ -95,7 +108,7 @@ func sameTuple(sk, other *socket) bool {
 
 // dropTimeWait removes the TIME_WAIT that a new connection took over.
 func (p *port) dropTimeWait(sk *socket) {
-	for _, other := range *p {
+	for _, other := range p.sockets {
 		if other.state == timeWait && other.peer == sk.peer && other.local == sk.local {
 			p.remove(other)
 			return
