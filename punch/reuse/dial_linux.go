@@ -20,9 +20,10 @@ const minTTL = 16
 // Dial is a dial under way. It is made by system calls of our own: package net
 // cannot change an option between the SYN and the end of the handshake.
 type Dial struct {
-	to  netip.AddrPort
-	f   *os.File // the socket
-	err error    // why there is none, or no SYN
+	port uint16
+	to   netip.AddrPort
+	f    *os.File // the socket
+	err  error    // why there is none, or no SYN
 }
 
 // Begin starts to connect to an address from the port. Wait must be called on
@@ -33,12 +34,17 @@ type Dial struct {
 // that this may cause do not end the dial. The socket then waits for the peer's
 // SYN. The kernel repeats the SYN after a second, with the normal TTL.
 func (p *Port) Begin(to netip.AddrPort, ttl int) *Dial {
-	fd, err := p.socket(to.Addr())
-	if err != nil {
-		return &Dial{to: to, err: err}
+	d := &Dial{port: p.number, to: to}
+	var fd int
+	if fd, d.err = boundSocket(netip.AddrPortFrom(wildcards[networkOf(to.Addr())], p.number), dialling); d.err != nil {
+		return d
 	}
-	f := os.NewFile(uintptr(fd), "dial") // owns fd from here on
-	return &Dial{to: to, f: f, err: connect(fd, to, ttl)}
+	d.err = os.NewSyscallError("fcntl", unix.SetNonblock(fd, true)) // before package os looks
+	d.f = os.NewFile(uintptr(fd), "dial")                           // owns fd from here on
+	if d.err == nil {
+		d.err = connect(fd, to, ttl)
+	}
+	return d
 }
 
 // Wait returns the connection. If ctx ends first, the socket is closed with
@@ -48,8 +54,7 @@ func (p *Port) Begin(to netip.AddrPort, ttl int) *Dial {
 func (d *Dial) Wait(ctx context.Context) (net.Conn, error) {
 	conn, err := d.wait(ctx)
 	if err != nil {
-		// The error that package net would return.
-		return nil, &net.OpError{Op: "dial", Net: "tcp", Addr: net.TCPAddrFromAddrPort(d.to), Err: err}
+		return nil, dialError(d.port, d.to, err)
 	}
 	return conn, nil
 }
@@ -103,25 +108,6 @@ func ordinary(f *os.File, hops hopLimit) (net.Conn, error) {
 	tcp := conn.(*net.TCPConn)
 	// From here on an ordinary close: what was written is to arrive.
 	return conn, errors.Join(tcp.SetLinger(-1), tcp.SetKeepAlive(false))
-}
-
-// socket returns a socket that is bound to the port.
-func (p *Port) socket(to netip.Addr) (fd int, err error) {
-	family, local := unix.AF_INET, unix.Sockaddr(&unix.SockaddrInet4{Port: int(p.number)})
-	if to.Is6() {
-		family, local = unix.AF_INET6, &unix.SockaddrInet6{Port: int(p.number)}
-	}
-	fd, err = unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, unix.IPPROTO_TCP)
-	if err != nil {
-		return -1, os.NewSyscallError("socket", err)
-	}
-	if err = dialling.set(uintptr(fd)); err == nil {
-		err = os.NewSyscallError("bind", unix.Bind(fd, local))
-	}
-	if err != nil {
-		unix.Close(fd)
-	}
-	return fd, err
 }
 
 // connect sends the SYN: with a TTL if that is not 0, which is back to normal

@@ -27,15 +27,13 @@ func (d *Dial) Wait(ctx context.Context) (net.Conn, error) {
 	if d.ttl > 0 {
 		return nil, errors.ErrUnsupported
 	}
-	local := net.TCPAddr{IP: net.IPv4zero, Port: int(d.port)}
-	if d.to.Addr().Is6() {
-		local.IP = net.IPv6zero
-	}
-	dialer := net.Dialer{LocalAddr: &local, Control: dialling.control, KeepAlive: -1}
+	network := networkOf(d.to.Addr())
+	from := net.TCPAddrFromAddrPort(netip.AddrPortFrom(wildcards[network], d.port))
+	dialer := net.Dialer{LocalAddr: from, Control: dialling.control, KeepAlive: -1}
 	dialer.SetMultipathTCP(false)
-	conn, err := dialer.DialContext(ctx, "tcp", d.to.String())
+	conn, err := dialer.DialContext(ctx, network, d.to.String())
 	if err != nil {
-		return nil, err
+		return nil, dialError(d.port, d.to, err)
 	}
 	// From here on an ordinary close: what was written is to arrive.
 	return conn, conn.(*net.TCPConn).SetLinger(-1)

@@ -12,7 +12,6 @@ type errnos struct {
 	tupleInUse []syscall.Errno // a dial: the 4-tuple or the port is in use on this host
 	noAnswer   []syscall.Errno // a dial: the system repeats the SYN no more
 	portInUse  []syscall.Errno // bind, listen: another socket has the port
-	noFamily   []syscall.Errno // the host has no such address family
 	exhausted  []syscall.Errno // no more sockets or memory
 	unknown    []syscall.Errno // setsockopt: there is no such option
 }

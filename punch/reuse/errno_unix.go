@@ -16,7 +16,6 @@ var posix = errnos{
 	tupleInUse: []syscall.Errno{unix.EADDRNOTAVAIL, unix.EADDRINUSE},
 	noAnswer:   []syscall.Errno{unix.ETIMEDOUT},
 	portInUse:  []syscall.Errno{unix.EADDRINUSE},
-	noFamily:   []syscall.Errno{unix.EAFNOSUPPORT, unix.EPROTONOSUPPORT, unix.EADDRNOTAVAIL},
 	exhausted:  []syscall.Errno{unix.EMFILE, unix.ENFILE, unix.ENOBUFS, unix.ENOMEM},
 	unknown:    []syscall.Errno{unix.ENOPROTOOPT, unix.EINVAL, unix.EOPNOTSUPP},
 }

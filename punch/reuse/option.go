@@ -14,11 +14,14 @@ type option struct {
 	name string // as the manual has it
 	set  func(fd uintptr) error
 	wish bool // a system that does not know the option is used without
+
+	level, number int // of those that are integers
 }
 
 // integer is an option that must be set.
 func integer(name string, level, number, value int) option {
-	return option{name: name, set: func(fd uintptr) error { return setInteger(fd, level, number, value) }}
+	set := func(fd uintptr) error { return setInteger(fd, level, number, value) }
+	return option{name: name, set: set, level: level, number: number}
 }
 
 // wished is an option that a version of the system, or a system that imitates
@@ -42,6 +45,17 @@ func (o options) set(fd uintptr) error {
 		}
 	}
 	return nil
+}
+
+// takes reports whether the option of a name is one of these, and whether a
+// socket that it has been set on has it.
+func (o options) takes(name string, fd uintptr) bool {
+	i := slices.IndexFunc(o, func(o option) bool { return o.name == name })
+	if i < 0 || o[i].set(fd) != nil {
+		return false
+	}
+	value, err := getInteger(fd, o[i].level, o[i].number)
+	return err == nil && value != 0
 }
 
 // control is what package net calls before bind.

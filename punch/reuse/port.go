@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"os"
 	"strconv"
 )
 
@@ -27,7 +28,12 @@ type ClashError struct {
 
 // Error says what to do about the clash.
 func (e *ClashError) Error() string {
-	return fmt.Sprintf("local port %d is in use by another program (%v): stop that program or choose another port", e.Port, e.Err)
+	cause := e.Err
+	var call *os.SyscallError
+	if errors.As(cause, &call) {
+		cause = call.Err
+	}
+	return fmt.Sprintf("local port %d is in use by another program (%v): stop that program or choose another port", e.Port, cause)
 }
 
 // Unwrap returns the operating system's answer.
@@ -46,15 +52,22 @@ const freeTries = 16
 // may take the port whenever none of our sockets is on it, and the next dial
 // then fails with an error that IsTupleInUse.
 func Claim(number uint16, mode Mode) (*Port, error) {
+	if mode < Shared || mode > Sequential {
+		return nil, fmt.Errorf("a local port has no %v", mode)
+	}
 	if number != 0 {
 		return claim(number, mode)
 	}
-	var err error
+	return claimAny(mode)
+}
+
+// claimAny claims a port that the system proposes.
+func claimAny(mode Mode) (p *Port, err error) {
 	for range freeTries {
+		var number uint16
 		if number, err = freePort(); err != nil {
 			return nil, err
 		}
-		var p *Port
 		if p, err = claim(number, mode); err == nil {
 			return p, nil
 		}
@@ -88,21 +101,21 @@ func claim(number uint16, mode Mode) (*Port, error) {
 // networks are the address families, by package net's names.
 var networks = []string{"tcp4", "tcp6"}
 
-// occupy takes the port in every address family of the host, of which there must
-// be one.
+// occupy takes the port in every address family. The host may lack one of them,
+// or a policy forbid it.
 func (p *Port) occupy() error {
 	var missing []error
 	for _, network := range networks {
 		err := p.occupyOn(network)
-		switch {
-		case isAny(err, local.noFamily) && !isAny(err, local.portInUse):
-			missing = append(missing, err)
-		case err != nil:
-			return p.explain(err)
+		if isAny(err, local.portInUse) {
+			return &ClashError{p.number, reason(err)}
 		}
-	}
-	if len(missing) == len(networks) {
-		return p.explain(missing[0])
+		if err != nil {
+			missing = append(missing, err)
+		}
+		if isAny(err, local.exhausted) || len(missing) == len(networks) {
+			return fmt.Errorf("taking local port %d: %w", p.number, missing[0])
+		}
 	}
 	return nil
 }
@@ -144,13 +157,6 @@ func (p *Port) open(network string, set options) (net.Listener, error) {
 	lc := net.ListenConfig{Control: set.control, KeepAlive: -1}
 	lc.SetMultipathTCP(false)
 	return lc.Listen(context.Background(), network, ":"+strconv.Itoa(int(p.number)))
-}
-
-func (p *Port) explain(err error) error {
-	if isAny(err, local.portInUse) {
-		return &ClashError{p.number, reason(err)}
-	}
-	return fmt.Errorf("taking local port %d: %w", p.number, err)
 }
 
 // Number returns the port number.

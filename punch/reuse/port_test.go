@@ -2,19 +2,54 @@ package reuse
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"strconv"
+	"strings"
 	"testing"
 
 	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	asHelper()
+	goleak.VerifyTestMain(m)
+}
 
+// helperEnv has this test program do something else than its tests: it names
+// one of the helpers.
+const helperEnv = "PEERD_REUSE_HELPER"
+
+var helpers = map[string]func() error{}
+
+// asHelper runs the helper that is asked for, and never returns then.
+func asHelper() {
+	f := helpers[os.Getenv(helperEnv)]
+	if f == nil {
+		return
+	}
+	if err := f(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
+
+// mustClaim claims a port in the best mode that works here.
 func mustClaim(t *testing.T, number uint16) *Port {
 	t.Helper()
-	p, err := Claim(number, Shared)
+	c, err := Probe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return mustClaimIn(t, number, c.Mode)
+}
+
+func mustClaimIn(t *testing.T, number uint16, mode Mode) *Port {
+	t.Helper()
+	p, err := Claim(number, mode)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,6 +78,7 @@ func server(t *testing.T) (netip.AddrPort, <-chan net.Conn) {
 	return netip.MustParseAddrPort(l.Addr().String()), conns
 }
 
+// TestDialAndListenShareThePort shows that what the probe promises is so.
 func TestDialAndListenShareThePort(t *testing.T) {
 	p := mustClaim(t, 0)
 	first, accepted := server(t)
@@ -63,6 +99,13 @@ func TestDialAndListenShareThePort(t *testing.T) {
 	_, err := p.Dial(t.Context(), first)
 	if !IsTupleInUse(err) {
 		t.Errorf("second dial to one endpoint: %v, want one that IsTupleInUse", err)
+	}
+	var held *InUseError
+	if !errors.As(err, &held) || held.Port != p.Number() || held.To != first || !strings.Contains(err.Error(), "still holds") {
+		t.Errorf("second dial to one endpoint: %v, want an InUseError", err)
+	}
+	if p.Mode() != Shared {
+		return
 	}
 	in, err := net.Dial("tcp4", net.JoinHostPort("127.0.0.1", strconv.Itoa(int(p.Number()))))
 	if err != nil {
@@ -88,7 +131,7 @@ func TestDialErrors(t *testing.T) {
 // takes another port instead.
 func TestClaimClash(t *testing.T) {
 	p := mustClaim(t, 0)
-	_, err := Claim(p.Number(), Shared)
+	_, err := Claim(p.Number(), p.Mode())
 	var clash *ClashError
 	if !errors.As(err, &clash) || clash.Port != p.Number() {
 		t.Fatalf("claiming a claimed port: %v, want a ClashError", err)

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"net/netip"
+	"syscall"
 	"time"
 )
 
@@ -56,8 +58,12 @@ func probe(ctx context.Context) (c Capabilities, err error) {
 		return c, err
 	}
 	c.Mode = best(c)
-	c.ReusePort = knowsReusePort()
-	c.QuietDial = b.quiet()
+	if c.ReusePort, err = b.reusePort(); err != nil {
+		return c, err
+	}
+	if c.QuietDial, err = b.quietDial(); err != nil {
+		return c, err
+	}
 	if c.Mode == Shared {
 		c.Pinned, err = b.pinned()
 	}
@@ -92,7 +98,9 @@ func newBench(ctx context.Context) (*bench, error) {
 			return b, nil
 		}
 		b.close()
-		errs = append(errs, err)
+		if errs = append(errs, err); isAny(err, local.exhausted) {
+			break // nothing is known of the address family
+		}
 	}
 	return nil, errs[0] // IPv4's, which more hosts have
 }
@@ -209,19 +217,34 @@ func (b *bench) dial(p *Port, target, ttl int) (net.Conn, error) {
 // probeTTL is more than minTTL of what comes back needs, and reaches loopback.
 const probeTTL = 8
 
-// quiet reports whether a quiet dial connects.
-func (b *bench) quiet() bool {
+// quietDial reports whether a quiet dial connects.
+func (b *bench) quietDial() (bool, error) {
 	p, err := Claim(0, Sequential)
 	if err != nil {
-		return false
+		return false, err
 	}
 	defer p.Close()
 	conn, err := b.dial(p, 0, probeTTL)
+	if isAny(err, local.exhausted) {
+		return false, err
+	}
 	if err != nil {
-		return false
+		return false, nil
 	}
 	discard(conn)
-	return true
+	return true, nil
+}
+
+// reusePort reports whether SO_REUSEPORT can be set, and is set then.
+func (b *bench) reusePort() (takes bool, err error) {
+	lc := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
+		return c.Control(func(fd uintptr) { takes = local.share.takes("SO_REUSEPORT", fd) })
+	}}
+	l, err := lc.Listen(b.ctx, b.network(), netip.AddrPortFrom(b.loopback(), 0).String())
+	if err != nil {
+		return false, err
+	}
+	return takes, l.Close()
 }
 
 // discard closes a connection so that nothing is left of it.

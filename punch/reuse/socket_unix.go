@@ -15,6 +15,10 @@ func setInteger(fd uintptr, level, number, value int) error {
 	return unix.SetsockoptInt(int(fd), level, number, value)
 }
 
+func getInteger(fd uintptr, level, number int) (int, error) {
+	return unix.GetsockoptInt(int(fd), level, number)
+}
+
 // abrupt is SO_LINGER 0.
 var abrupt = option{name: "SO_LINGER", set: func(fd uintptr) error {
 	return unix.SetsockoptLinger(int(fd), unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
@@ -29,22 +33,36 @@ func reusePort(number int) option {
 	return wished(integer("SO_REUSEPORT", unix.SOL_SOCKET, number, 1))
 }
 
-// knowsReusePort reports whether SO_REUSEPORT can be set and is set then.
-func knowsReusePort() bool {
-	if local.reusePort == 0 {
-		return false
-	}
-	fd, err := newSocket(unix.AF_INET)
+// bind returns a socket that is bound to an address and does nothing else.
+func bind(at netip.AddrPort, set options) (io.Closer, error) {
+	fd, err := boundSocket(at, set)
 	if err != nil {
-		return false
+		return nil, err
 	}
-	defer unix.Close(fd)
-	if setInteger(uintptr(fd), unix.SOL_SOCKET, local.reusePort, 1) != nil {
-		return false
-	}
-	value, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, local.reusePort)
-	return err == nil && value != 0
+	return os.NewFile(uintptr(fd), "port"), nil
 }
+
+func boundSocket(at netip.AddrPort, set options) (fd int, err error) {
+	family := unix.AF_INET
+	if at.Addr().Is6() {
+		family, set = unix.AF_INET6, options{onlyIPv6}.and(set)
+	}
+	if fd, err = newSocket(family); err != nil {
+		return -1, err
+	}
+	if err = set.set(uintptr(fd)); err == nil {
+		err = os.NewSyscallError("bind", unix.Bind(fd, sockaddr(at)))
+	}
+	if err != nil {
+		unix.Close(fd)
+		return -1, err
+	}
+	return fd, nil
+}
+
+// onlyIPv6 keeps a socket from IPv4's half of the port, as package net does
+// where it can be chosen.
+var onlyIPv6 = wished(integer("IPV6_V6ONLY", unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 1))
 
 // newSocket returns a socket that no child process gets.
 func newSocket(family int) (fd int, err error) {
@@ -55,32 +73,6 @@ func newSocket(family int) (fd int, err error) {
 	}
 	unix.CloseOnExec(fd)
 	return fd, nil
-}
-
-// bind returns a socket that is bound to an address and does nothing else.
-func bind(to netip.AddrPort, set options) (io.Closer, error) {
-	family := unix.AF_INET
-	if to.Addr().Is6() {
-		family = unix.AF_INET6
-	}
-	fd, err := newSocket(family)
-	if err != nil {
-		return nil, err
-	}
-	if family == unix.AF_INET6 {
-		err = os.NewSyscallError("setsockopt IPV6_V6ONLY", setInteger(uintptr(fd), unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 1))
-	}
-	if err == nil {
-		err = set.set(uintptr(fd))
-	}
-	if err == nil {
-		err = os.NewSyscallError("bind", unix.Bind(fd, sockaddr(to)))
-	}
-	if err != nil {
-		unix.Close(fd)
-		return nil, err
-	}
-	return os.NewFile(uintptr(fd), "held port"), nil
 }
 
 func sockaddr(to netip.AddrPort) unix.Sockaddr {

@@ -29,8 +29,6 @@ type system struct {
 	// hold lists what a socket could have that keeps the port from others while
 	// there is no listener. The first that our own dials pass is taken.
 	hold []options
-	// reusePort is the number of SO_REUSEPORT, 0 if there is none.
-	reusePort int
 	// timeWait is how long this system keeps a 4-tuple after its connection has
 	// ended.
 	timeWait time.Duration

@@ -13,7 +13,6 @@ var local = system{
 	exclusive: options{reuseAddr},
 	dial:      options{abrupt},
 	hold:      []options{{reuseAddr, reusePort(unix.SO_REUSEPORT)}},
-	reusePort: unix.SO_REUSEPORT,
 	timeWait:  15 * time.Second,
 	lock:      noLock,
 }

@@ -14,7 +14,6 @@ var local = system{
 	listen:    options{synAcks, wished(pin)},
 	dial:      options{abrupt, synCount},
 	hold:      []options{{reusePort(unix.SO_REUSEPORT)}, {reuseAddr, reusePort(unix.SO_REUSEPORT)}},
-	reusePort: unix.SO_REUSEPORT,
 	timeWait:  time.Minute,
 	lock:      lockByName,
 }

@@ -13,7 +13,6 @@ var local = system{
 	exclusive: options{reuseAddr},
 	dial:      options{abrupt, wished(integer("TCP_CONNECTIONTIMEOUT", unix.IPPROTO_TCP, unix.TCP_CONNECTIONTIMEOUT, seconds(synLimit)))},
 	hold:      []options{{reuseAddr, reusePort(unix.SO_REUSEPORT)}},
-	reusePort: unix.SO_REUSEPORT,
 	timeWait:  30 * time.Second,
 	lock:      noLock,
 }

@@ -23,8 +23,7 @@ var local = system{
 	// user that have it, too. SO_REUSEADDR, too, where it cannot be had for what
 	// is left of earlier connections, or where there is no SO_REUSEPORT: then
 	// whoever sets it may listen.
-	hold:      []options{{reusePort(unix.SO_REUSEPORT)}, {reuseAddr, reusePort(unix.SO_REUSEPORT)}},
-	reusePort: unix.SO_REUSEPORT,
-	timeWait:  time.Minute, // fixed: TCP_TIMEWAIT_LEN
-	lock:      lockByName,
+	hold:     []options{{reusePort(unix.SO_REUSEPORT)}, {reuseAddr, reusePort(unix.SO_REUSEPORT)}},
+	timeWait: time.Minute, // fixed: TCP_TIMEWAIT_LEN
+	lock:     lockByName,
 }

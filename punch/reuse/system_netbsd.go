@@ -13,7 +13,6 @@ var local = system{
 	exclusive: options{reuseAddr},
 	dial:      options{abrupt, wished(integer("TCP_KEEPINIT", unix.IPPROTO_TCP, unix.TCP_KEEPINIT, seconds(synLimit)))},
 	hold:      []options{{reuseAddr, reusePort(unix.SO_REUSEPORT)}},
-	reusePort: unix.SO_REUSEPORT,
 	timeWait:  time.Minute,
 	lock:      noLock,
 }

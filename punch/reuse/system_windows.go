@@ -14,7 +14,6 @@ var local = system{
 		tupleInUse: []syscall.Errno{windows.WSAEADDRINUSE, windows.WSAEADDRNOTAVAIL, windows.WSAEACCES},
 		noAnswer:   []syscall.Errno{windows.WSAETIMEDOUT},
 		portInUse:  []syscall.Errno{windows.WSAEADDRINUSE, windows.WSAEACCES},
-		noFamily:   []syscall.Errno{windows.WSAEAFNOSUPPORT, windows.WSAEPROTONOSUPPORT, windows.WSAEADDRNOTAVAIL},
 		exhausted:  []syscall.Errno{windows.WSAEMFILE, windows.WSAENOBUFS, windows.ERROR_NOT_ENOUGH_MEMORY},
 		unknown:    []syscall.Errno{windows.WSAENOPROTOOPT, windows.WSAEINVAL, windows.WSAEOPNOTSUPP},
 	},
