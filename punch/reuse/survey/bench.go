@@ -134,7 +134,7 @@ func (b *bench) exclusive(udp bool, at Address) (socket, error) {
 		err = failed("setsockopt", s.keepToItself())
 	}
 	if err == nil {
-		err = failed("bind", s.bind(netip.AddrPortFrom(b.host.addrs[at], b.number)))
+		err = b.bind(s, at)
 	}
 	if err != nil {
 		b.drop(s)
@@ -159,17 +159,29 @@ func (b *bench) add(udp bool, at Address) (socket, error) {
 	return s, err
 }
 
-// bound returns a socket with the options, bound to the address and the
-// bench's number. The socket is there even if that failed.
-func (b *bench) bound(at Address, options Options) (socket, error) {
+// unbound returns a socket with the options, for an address. The socket is there
+// even if they cannot be set.
+func (b *bench) unbound(at Address, options Options) (socket, error) {
 	s, err := b.add(b.udp, at)
 	for _, o := range []Options{Addr, Port} {
 		if err == nil && options&o != 0 {
 			err = failed("setsockopt", s.set(o))
 		}
 	}
+	return s, err
+}
+
+// bind binds a socket to the address and the bench's number.
+func (b *bench) bind(s socket, at Address) error {
+	return failed("bind", s.bind(netip.AddrPortFrom(b.host.addrs[at], b.number)))
+}
+
+// bound returns a socket with the options, bound to the address. The socket is
+// there even if that failed.
+func (b *bench) bound(at Address, options Options) (socket, error) {
+	s, err := b.unbound(at, options)
 	if err == nil {
-		err = failed("bind", s.bind(netip.AddrPortFrom(b.host.addrs[at], b.number)))
+		err = b.bind(s, at)
 	}
 	return s, err
 }

@@ -1,10 +1,29 @@
 package survey
 
-import "fmt"
+import (
+	"context"
+	"fmt"
+)
 
 // freshTries is how many port numbers are tried on which the first socket finds
 // somebody else.
 const freshTries = 3
+
+// TryAll tries all cases, in the order of Cases. It fails if a probe itself does,
+// and if ctx ends.
+func (h *Host) TryAll(ctx context.Context) (rows []Row, err error) {
+	for _, c := range h.Cases() {
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		o, err := h.Try(c)
+		if err != nil {
+			return nil, err
+		}
+		rows = append(rows, Row{c, o})
+	}
+	return rows, nil
+}
 
 // Try makes the sockets of a case, and leaves nothing behind. It fails if the
 // probe itself does, as for want of descriptors.

@@ -4,13 +4,9 @@ import "testing"
 
 func tryAll(t *testing.T, h *Host) []Row {
 	t.Helper()
-	var rows []Row
-	for _, c := range h.Cases() {
-		o, err := h.Try(c)
-		if err != nil {
-			t.Fatal(err)
-		}
-		rows = append(rows, Row{c, o})
+	rows, err := h.TryAll(t.Context())
+	if err != nil {
+		t.Fatal(err)
 	}
 	return rows
 }

@@ -1,0 +1,21 @@
+package survey
+
+import (
+	"errors"
+	"fmt"
+
+	"golang.org/x/sys/windows"
+)
+
+// System returns the operating system's name and release.
+func System() string {
+	v := windows.RtlGetVersion()
+	return fmt.Sprintf("Windows %d.%d.%d", v.MajorVersion, v.MinorVersion, v.BuildNumber)
+}
+
+// otherUser says why no other process can be another user's.
+func otherUser() string {
+	return `a process of another user needs that user's password: run "peerd serve --listen :7878" as one user and as another`
+}
+
+func becomeOther() error { return errors.New(otherUser()) }
