@@ -65,6 +65,8 @@ var mayImport = map[string]map[string]string{
 		"proto":                "IDs and server URLs on the command line",
 		"proto/identity":       "the key file",
 		"punch":                "explains punching events",
+		"punch/reuse":          "which modes work here",
+		"punch/reuse/survey":   "peerd sockets",
 		"rendezvous":           "peerd serve",
 		"peer":                 "everything else",
 		"peer/tunnel":          "standard input and output as a tunnel's end",

@@ -15,10 +15,17 @@ func TestJSONIsDocumented(t *testing.T) {
 	documented := documentedFields(t)
 	printed := map[string]any{
 		"id": idAnswer{"x"}, "ping": pingAnswer{}, "version": versionAnswer{Revision: "x", Modified: new(bool)},
-		"peers": peerAnswer{PermitOpen: []string{"x"}, PermitListen: []string{}, From: []string{}},
+		"peers":   peerAnswer{PermitOpen: []string{"x"}, PermitListen: []string{}, From: []string{}},
+		"sockets": socketsAnswer{Addresses: map[string]string{}, LeftOut: []string{}, Cases: []caseAnswer{{}}, Scenarios: []scenarioAnswer{{}}},
+		"cases":   caseAnswer{}, "scenarios": scenarioAnswer{},
 	}
-	if got, want := slices.Sorted(maps.Keys(documented)), slices.Sorted(maps.Keys(answersJSON)); !slices.Equal(got, want) {
-		t.Errorf("documented are %v, --json is for %v", got, want)
+	for command := range answersJSON {
+		if documented[command] == nil || printed[command] == nil {
+			t.Errorf("--json is for %s, which is not documented or not tested here", command)
+		}
+	}
+	if got, want := slices.Sorted(maps.Keys(documented)), slices.Sorted(maps.Keys(printed)); !slices.Equal(got, want) {
+		t.Errorf("documented are %v, printed %v", got, want)
 	}
 	for command, answer := range printed {
 		if got := printedFields(t, answer); !reflect.DeepEqual(got, documented[command]) {
@@ -39,21 +46,27 @@ func printedFields(t *testing.T, answer any) map[string]string {
 	}
 	types := make(map[string]string)
 	for name, value := range fields {
-		switch value.(type) {
+		switch value := value.(type) {
 		case string:
 			types[name] = "string"
 		case bool:
 			types[name] = "bool"
 		case float64:
 			types[name] = "number"
+		case map[string]any:
+			types[name] = "object"
 		case []any:
 			types[name] = "[string]"
+			if len(value) > 0 && reflect.TypeOf(value[0]).Kind() == reflect.Map {
+				types[name] = "[object]"
+			}
 		}
 	}
 	return types
 }
 
-// documentedFields returns the types of the fields, by command.
+// documentedFields returns the types of the fields, by command, or by the field
+// whose elements they belong to.
 func documentedFields(t *testing.T) map[string]map[string]string {
 	text, err := os.ReadFile("../../docs/json.md")
 	if err != nil {
@@ -61,7 +74,7 @@ func documentedFields(t *testing.T) map[string]map[string]string {
 	}
 	all, command := make(map[string]map[string]string), ""
 	for line := range strings.Lines(string(text)) {
-		if heading, ok := strings.CutPrefix(line, "## "); ok {
+		if heading, ok := strings.CutPrefix(strings.Replace(line, "### ", "## ", 1), "## "); ok {
 			command = strings.TrimSpace(heading)
 			all[command] = make(map[string]string)
 		}
