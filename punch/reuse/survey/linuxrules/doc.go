@@ -11,7 +11,7 @@
 //	h, err := survey.Open()
 //	…
 //	for range 100 {
-//		cells, differ, err := linuxrules.Check(h)
+//		cells, differ, err := linuxrules.Check(ctx, h)
 //		…
 //		for _, d := range differ { … d.String() names the cell, and what was seen instead … }
 //	}

@@ -1,6 +1,7 @@
 package linuxrules
 
 import (
+	"context"
 	"fmt"
 	"net/netip"
 
@@ -104,6 +105,35 @@ func (p *port) connectFrom(sk *socket, a survey.Address, number uint16) string {
 	return p.connectTCP(sk, own, netip.AddrPortFrom(own, number))
 }
 
+// Rows returns what a survey finds, by the rules, on a machine that has every
+// kind of address.
+func Rows() (rows []survey.Row) {
+	for _, state := range []survey.State{survey.Bound, survey.Listening, survey.Connected} {
+		rows = appendPairs(rows, survey.Case{State: state})
+	}
+	return appendPairs(rows, survey.Case{UDP: true})
+}
+
+func appendPairs(rows []survey.Row, c survey.Case) []survey.Row {
+	for c.First = survey.Wild4; c.First <= survey.Group6; c.First++ {
+		for c.Second = survey.Wild4; c.Second <= survey.Group6; c.Second++ {
+			if c.UDP || !c.First.IsGroup() && !c.Second.IsGroup() {
+				rows = appendOptions(rows, c)
+			}
+		}
+	}
+	return rows
+}
+
+func appendOptions(rows []survey.Row, c survey.Case) []survey.Row {
+	for c.FirstOptions = survey.None; c.FirstOptions <= survey.Both; c.FirstOptions++ {
+		for c.SecondOptions = survey.None; c.SecondOptions <= survey.Both; c.SecondOptions++ {
+			rows = append(rows, survey.Row{Case: c, Outcome: Expect(c)})
+		}
+	}
+	return rows
+}
+
 // A Difference is a row of a survey that is not as the rules say.
 type Difference struct {
 	survey.Row
@@ -142,14 +172,7 @@ func Differ(rows []survey.Row) (differ []Difference) {
 
 // Check tries every case of this machine once, compares what happened with the
 // rules, and returns how many cells it compared.
-func Check(h *survey.Host) (cells int, differ []Difference, err error) {
-	var rows []survey.Row
-	for _, c := range h.Cases() {
-		o, err := h.Try(c)
-		if err != nil {
-			return 0, nil, err
-		}
-		rows = append(rows, survey.Row{Case: c, Outcome: o})
-	}
-	return len(rows), Differ(rows), nil
+func Check(ctx context.Context, h *survey.Host) (cells int, differ []Difference, err error) {
+	rows, err := h.TryAll(ctx)
+	return len(rows), Differ(rows), err
 }

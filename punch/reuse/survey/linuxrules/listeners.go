@@ -14,12 +14,15 @@ var someone = netip.AddrPortFrom(addresses[survey.Loop4], secondListener)
 func twoListeners(v variant) string {
 	first, second := newSocket(survey.Wild4, v.first), newSocket(survey.Wild4, v.second)
 	switch v.how {
+	case "":
 	case "first pinned":
 		first.pinned = true
 	case "wildcard then 127.0.0.1":
 		second = newSocket(survey.Loop4, v.second)
 	case "127.0.0.1 then wildcard":
 		first = newSocket(survey.Loop4, v.first)
+	default:
+		return ""
 	}
 	return rivals(first, second, "second: ", "the second")
 }
@@ -27,11 +30,13 @@ func twoListeners(v variant) string {
 // hijack is asked for another process of the same user and of another, with the
 // options of our listener and its, and with ours pinned.
 func hijack(v variant) string {
-	ours, theirs := newSocket(survey.Wild4, v.first), newSocket(survey.Wild4, v.second)
-	ours.pinned = strings.HasSuffix(v.how, "ours pinned")
-	if strings.HasPrefix(v.how, "another user") {
-		theirs.uid = ours.uid + 1
+	who, how, _ := strings.Cut(v.how, ", ")
+	uid, known := map[string]int{"the same user": 0, "another user": 1}[who]
+	if !known || how != "" && how != "ours pinned" {
+		return ""
 	}
+	ours, theirs := newSocket(survey.Wild4, v.first), newSocket(survey.Wild4, v.second)
+	ours.pinned, theirs.uid = how != "", uid
 	return rivals(ours, theirs, "it: ", "it")
 }
 
@@ -50,29 +55,37 @@ func rivals(first, second *socket, complains, name string) string {
 	return shareOf(p.receivers(someone, addresses[survey.Loop4]), first, second, name)
 }
 
-// peersSYN is asked for a port that may have a listener, and a socket in
-// SYN_SENT to the peer that dials, or to another one.
+// meetings are what a port may have when a peer dials it: a listener, and a
+// socket in SYN_SENT to that peer or another.
+var meetings = map[string]struct{ listener, dialer, stranger bool }{
+	"SYN_SENT to it and a listener":           {listener: true, dialer: true},
+	"SYN_SENT to it without a listener":       {dialer: true},
+	"a listener without SYN_SENT":             {listener: true},
+	"a listener and SYN_SENT to another peer": {listener: true, dialer: true, stranger: true},
+	"neither": {},
+}
+
 func peersSYN(v variant) string {
+	m, known := meetings[v.how]
+	if !known {
+		return ""
+	}
 	var p port
-	wild, loop := newSocket(survey.Wild4, survey.Both), addresses[survey.Loop4]
-	dial := newSocket(survey.Wild4, survey.Both)
-	if strings.Contains(v.how, "a listener") {
-		p.bindTCP(wild)
-		p.listenTCP(wild)
+	if m.listener {
+		listener("listener", survey.Both)(&p)
 	}
-	switch peer := someone; {
-	case strings.Contains(v.how, "SYN_SENT to another"):
-		peer = netip.AddrPortFrom(loop, firstListener)
-		fallthrough
-	case strings.Contains(v.how, "SYN_SENT to it"):
-		p.bindTCP(dial)
-		p.connectTCP(dial, loop, peer)
+	switch {
+	case m.dialer && m.stranger:
+		dialer("dialer", survey.Both, firstListener)(&p)
+	case m.dialer:
+		dialer("dialer", survey.Both, secondListener)(&p)
 	}
-	switch got := p.receivers(someone, loop); {
+	got := p.receivers(someone, addresses[survey.Loop4])
+	switch {
 	case len(got) == 0:
 		return "nobody gets it; the peer: connect ECONNREFUSED" // tcp_v4_send_reset
-	case got[0] == dial:
-		return "the SYN_SENT socket gets it" // tcp_rcv_synsent_state_process
+	case got[0].state == listening:
+		return "the listener gets it"
 	}
-	return "the listener gets it"
+	return "the SYN_SENT socket gets it" // tcp_rcv_synsent_state_process
 }

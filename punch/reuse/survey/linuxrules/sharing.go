@@ -75,10 +75,13 @@ func leaves(o survey.Options, in state) step {
 
 func listenerPlusDialer(v variant) string {
 	l, d := listener("listener", v.first), dialer("dialer", v.second, firstListener)
-	if v.how == "dialer first" {
-		l, d = d, l
+	switch v.how {
+	case "listener first":
+		return inTurn(bothWork, l, d)
+	case "dialer first":
+		return inTurn(bothWork, d, l)
 	}
-	return inTurn(bothWork, l, d)
+	return ""
 }
 
 func twoDialers(v variant) string {
@@ -89,15 +92,17 @@ func listenAgain(v variant) string {
 	return inTurn("works", leaves(v.first, established), listener("second", v.second))
 }
 
-// sameTuple4 is the second of two connects to one peer, with both options. It is
-// the same in every state that the first can be in: a socket is in the
-// established hash from connect on, and an accepted one as well; only closing it
-// in SYN_SENT takes it out.
+// sameTuple4 is the second of two connects to one peer, both with both options.
+// The first is in the established hash from connect on, and an accepted one as
+// well; closing it in SYN_SENT takes it out.
 func sameTuple4(v variant) string {
 	const result = "second: connects"
 	first, second := dialer("first", survey.Both, firstListener), dialer("second", survey.Both, firstListener)
-	if v.how == "first connecting, then closed" {
+	switch v.how {
+	case "first connecting", "first connected", "first accepted by a listener of the port":
+		return inTurn(result, first, second)
+	case "first connecting and closed":
 		return inTurn(result, second)
 	}
-	return inTurn(result, first, second)
+	return ""
 }

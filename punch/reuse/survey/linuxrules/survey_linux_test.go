@@ -21,7 +21,7 @@ func TestKernelFollowsTheRules(t *testing.T) {
 		t.Log("left out: ", why)
 	}
 	for range runs {
-		cells, differ, err := Check(h)
+		cells, differ, err := Check(t.Context(), h)
 		if err != nil {
 			t.Fatal(err)
 		}

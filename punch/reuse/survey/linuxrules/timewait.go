@@ -20,21 +20,20 @@ func connectOverTimeWait(v variant) string {
 // it is answered with an ACK, whose RST from the peer ends the TIME_WAIT; the
 // peer's next SYN finds nobody.
 func dialledInTimeWait(v variant) string {
-	if v.how == "a listener here" {
-		return "connects"
-	}
-	return "connect ECONNREFUSED, and the TIME_WAIT is gone"
+	return map[string]string{
+		"a listener here":  "connects",
+		"no listener here": "connect ECONNREFUSED, and the TIME_WAIT is gone",
+	}[v.how]
 }
 
 // linger follows __tcp_close: who closes first ends up in TIME_WAIT, whatever
 // SO_LINGER says; only with 0 seconds there is a RST instead of a FIN, and so
 // nothing to wait for.
 func linger(v variant) string {
-	switch v.how {
-	case "0 s, closed first":
-		return "no TIME_WAIT; the other side sees ECONNRESET"
-	case "off, closed second":
-		return "no TIME_WAIT; the other side sees an end"
-	}
-	return "TIME_WAIT; the other side sees an end"
+	return map[string]string{
+		"closed first, SO_LINGER off":  "TIME_WAIT; the other side sees an end",
+		"closed first, SO_LINGER 5 s":  "TIME_WAIT; the other side sees an end",
+		"closed first, SO_LINGER 0 s":  "no TIME_WAIT; the other side sees ECONNRESET",
+		"closed second, SO_LINGER off": "no TIME_WAIT; the other side sees an end",
+	}[v.how]
 }
