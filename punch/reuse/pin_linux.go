@@ -31,10 +31,10 @@ func lockByName(number uint16) (io.Closer, error) {
 	return l, nil
 }
 
-// synAcks is how often the listener repeats a SYN-ACK. A half-open connection
+// synAckCount is how often the listener repeats a SYN-ACK. A half-open connection
 // whose SYN-ACK does not arrive keeps our own dials to its far end from being
 // made; with one repetition it is gone after 3 s instead of 63.
-var synAcks = integer("TCP_SYNCNT", unix.IPPROTO_TCP, unix.TCP_SYNCNT, 1)
+var synAckCount = integer("TCP_SYNCNT", unix.IPPROTO_TCP, unix.TCP_SYNCNT, 1)
 
 // synCount ends a dial whose program has been stopped after about synLimit: at
 // 0 1 2 3 4 5 7 11 19 s its SYN is sent, and until 6.5 at 0 1 3 7 15 s.

@@ -146,27 +146,3 @@ func TestClaimClash(t *testing.T) {
 	}
 	mustClaim(t, number)
 }
-
-// A node that restarts must get its port back at once, whatever is left of its
-// connections.
-func TestClaimOverEndedConnections(t *testing.T) {
-	p := mustClaim(t, 0)
-	number := p.Number()
-	to, accepted := server(t)
-	c, err := p.Dial(t.Context(), to)
-	if err != nil {
-		t.Fatal(err)
-	}
-	far := <-accepted
-	p.Close()
-	mustClaim(t, number).Close() // the connection is established
-	c.Close()
-	mustClaim(t, number).Close() // FIN_WAIT2
-	far.Close()
-	p = mustClaim(t, number) // TIME_WAIT
-	c, err = p.Dial(t.Context(), to)
-	if err != nil {
-		t.Fatalf("dialling over TIME_WAIT: %v", err)
-	}
-	c.Close()
-}

@@ -27,12 +27,6 @@ var abrupt = option{name: "SO_LINGER", set: func(fd uintptr) error {
 // reuseAddr lets a socket be bound over what connections have left behind.
 var reuseAddr = integer("SO_REUSEADDR", unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)
 
-// reusePort shares the port with other sockets that have it. The system, or an
-// older version of it, may not know it.
-func reusePort(number int) option {
-	return wished(integer("SO_REUSEPORT", unix.SOL_SOCKET, number, 1))
-}
-
 // bind returns a socket that is bound to an address and does nothing else.
 func bind(at netip.AddrPort, set options) (io.Closer, error) {
 	fd, err := boundSocket(at, set)

@@ -1,19 +1,17 @@
 package reuse
 
-import (
-	"time"
+import "time"
 
-	"golang.org/x/sys/unix"
-)
-
-// local is Android: Linux's kernel, with policies of its own. From its manual.
+// local is Android: Linux's kernel, of which every version that Go runs on has
+// SO_REUSEPORT, under policies of its own. None of this was seen by us; what a
+// policy forbids, Probe finds out. TTL, TIME_WAIT and errors are Linux's.
 var local = system{
 	errnos:    posix,
-	share:     options{reuseAddr, reusePort(unix.SO_REUSEPORT)}, // every kernel since Android 5
+	share:     options{reuseAddr, reusePort},
 	exclusive: options{reuseAddr},
-	listen:    options{synAcks, wished(pin)},
+	listen:    options{synAckCount, wished(pin)},
 	dial:      options{abrupt, synCount},
-	hold:      []options{{reusePort(unix.SO_REUSEPORT)}, {reuseAddr, reusePort(unix.SO_REUSEPORT)}},
+	hold:      []options{{reusePort}, {reuseAddr, reusePort}},
 	timeWait:  time.Minute,
 	lock:      lockByName,
 }

@@ -6,13 +6,22 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// local is illumos, from its manual.
+// local is illumos, from its manual: setsockopt(3SOCKET), connect(3SOCKET) and
+// tcp(4P).
+//
+// There is no SO_REUSEPORT (issue 12455 asks for it), so SO_REUSEADDR has to do. It
+// passes over connections; whether a port can be shared by dials, or even with a
+// listener, is for Probe to find out. The number of SYN-ACKs is the system's; no
+// dial is quiet.
 var local = system{
-	errnos:    posix,
-	share:     options{reuseAddr},
-	exclusive: options{wished(integer("SO_EXCLBIND", unix.SOL_SOCKET, unix.SO_EXCLBIND, 1))},
+	errnos: posix,
+	share:  options{reuseAddr},
+	// Not SO_EXCLBIND: it undoes SO_REUSEADDR, so what our own connections have
+	// left would be a clash for a minute. It would also notice a program that
+	// listens on one address only, which stays with that address.
+	exclusive: options{reuseAddr},
 	dial:      options{abrupt, wished(integer("TCP_CONN_ABORT_THRESHOLD", unix.IPPROTO_TCP, unix.TCP_CONN_ABORT_THRESHOLD, milliseconds(synLimit)))},
 	hold:      []options{{reuseAddr}},
-	timeWait:  time.Minute,
+	timeWait:  time.Minute, // the tunable tcp_time_wait_interval
 	lock:      noLock,
 }

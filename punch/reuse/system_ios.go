@@ -6,13 +6,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// local is iOS: macOS’s kernel.
+// local is iOS: the kernel of macOS, and what is said of that; see system_darwin.go.
+// An app has its network to itself as far as ports go only while it runs.
 var local = system{
 	errnos:    posix,
-	share:     options{reuseAddr, reusePort(unix.SO_REUSEPORT)},
+	share:     options{reuseAddr, reusePort},
 	exclusive: options{reuseAddr},
 	dial:      options{abrupt, wished(integer("TCP_CONNECTIONTIMEOUT", unix.IPPROTO_TCP, unix.TCP_CONNECTIONTIMEOUT, seconds(synLimit)))},
-	hold:      []options{{reuseAddr, reusePort(unix.SO_REUSEPORT)}},
-	timeWait:  30 * time.Second,
+	hold:      []options{{reuseAddr, reusePort}},
+	timeWait:  30 * time.Second, // twice net.inet.tcp.msl, 15 s
 	lock:      noLock,
 }

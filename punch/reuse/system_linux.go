@@ -2,28 +2,26 @@
 
 package reuse
 
-import (
-	"time"
+import "time"
 
-	"golang.org/x/sys/unix"
-)
-
-// local is Linux, as seen on 6.18.
+// local is Linux: seen on 6.18, and as 2.6 to 3.8 under a filter that takes
+// SO_REUSEPORT away.
+//
+// A listener and dials share a port if all of them have SO_REUSEPORT and are of
+// one user. Without it SO_REUSEADDR shares the port among dials, and with nobody
+// who listens: dial-only. connect says EADDRNOTAVAIL of a 4-tuple in use, and
+// takes over TIME_WAIT where timestamps are on. Dials can be quiet: IP_TTL,
+// IP_MINTTL, and their likes for IPv6.
 var local = system{
-	errnos: posix,
-	// A listener and dialers share a port if all have SO_REUSEPORT. Before 3.9
-	// there is none, and SO_REUSEADDR shares a port only while nobody listens on
-	// it.
-	share: options{reuseAddr, reusePort(unix.SO_REUSEPORT)},
-	// SO_REUSEADDR alone is shared with nobody who listens.
-	exclusive: options{reuseAddr},
-	listen:    options{synAcks, wished(pin)}, // from 4.5 on; until then another listener of this user gets a share
+	errnos:    posix,
+	share:     options{reuseAddr, reusePort},
+	exclusive: options{reuseAddr}, // a listener with it shares with nobody
+	listen:    options{synAckCount, wished(pin)},
 	dial:      options{abrupt, synCount},
-	// With SO_REUSEPORT alone the held port is shared only with sockets of this
-	// user that have it, too. SO_REUSEADDR, too, where it cannot be had for what
-	// is left of earlier connections, or where there is no SO_REUSEPORT: then
-	// whoever sets it may listen.
-	hold:     []options{{reusePort(unix.SO_REUSEPORT)}, {reuseAddr, reusePort(unix.SO_REUSEPORT)}},
-	timeWait: time.Minute, // fixed: TCP_TIMEWAIT_LEN
+	// With SO_REUSEPORT alone a listener that has only SO_REUSEADDR, as most
+	// servers do, does not get the port. With both it would, but they pass over
+	// what sockets without SO_REUSEPORT have left.
+	hold:     []options{{reusePort}, {reuseAddr, reusePort}},
+	timeWait: time.Minute, // the kernel's constant
 	lock:     lockByName,
 }

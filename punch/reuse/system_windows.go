@@ -7,23 +7,43 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// local is Windows, from its manual.
+// local is Windows, from its manual (Using SO_REUSEADDR and SO_EXCLUSIVEADDRUSE),
+// and Wine 8.0 as seen by us.
+//
+// SO_REUSEADDR shares a port like SO_REUSEPORT elsewhere, with whoever sets it; the
+// newest listener may get our connections, and there is no pin. Wine does not let a
+// dial be bound to a listener's port, WSAEACCES: dial-only. SO_EXCLUSIVEADDRUSE
+// fails beside any socket that is bound; on Windows it passes over connections that
+// have ended, though the manual says that it does not, on Wine it does not.
+//
+// Options are limited to these: TCP_MAXRT would end a dial, but also a connection
+// later; without it a SYN is repeated for about 21 s. No dial is quiet: there is
+// no least TTL.
 var local = system{
 	errnos: errnos{
-		refused:    []syscall.Errno{windows.WSAECONNREFUSED, windows.WSAECONNRESET, windows.WSAEHOSTUNREACH, windows.WSAENETUNREACH},
-		tupleInUse: []syscall.Errno{windows.WSAEADDRINUSE, windows.WSAEADDRNOTAVAIL, windows.WSAEACCES},
-		noAnswer:   []syscall.Errno{windows.WSAETIMEDOUT},
-		portInUse:  []syscall.Errno{windows.WSAEADDRINUSE, windows.WSAEACCES},
-		exhausted:  []syscall.Errno{windows.WSAEMFILE, windows.WSAENOBUFS, windows.ERROR_NOT_ENOUGH_MEMORY},
-		unknown:    []syscall.Errno{windows.WSAENOPROTOOPT, windows.WSAEINVAL, windows.WSAEOPNOTSUPP},
+		refused: []syscall.Errno{
+			windows.WSAECONNREFUSED, windows.WSAECONNRESET, // a RST
+			windows.WSAEHOSTUNREACH, windows.WSAENETUNREACH, // ICMP; or no route
+		},
+		tupleInUse: []syscall.Errno{
+			windows.WSAEADDRINUSE,    // connect: the 4-tuple; bind: the port
+			windows.WSAEADDRNOTAVAIL, // connect, as Wine passes on from Linux
+			windows.WSAEACCES,        // bind: somebody has it for himself; Wine: somebody listens
+		},
+		noAnswer:  []syscall.Errno{windows.WSAETIMEDOUT},
+		portInUse: []syscall.Errno{windows.WSAEADDRINUSE, windows.WSAEACCES},
+		exhausted: []syscall.Errno{windows.WSAEMFILE, windows.WSAENOBUFS, windows.ERROR_NOT_ENOUGH_MEMORY},
+		unknown:   []syscall.Errno{windows.WSAENOPROTOOPT, windows.WSAEINVAL, windows.WSAEOPNOTSUPP},
 	},
-	share:     options{integer("SO_REUSEADDR", windows.SOL_SOCKET, windows.SO_REUSEADDR, 1)},
+	share:     options{reuseAddr},
 	exclusive: options{integer("SO_EXCLUSIVEADDRUSE", windows.SOL_SOCKET, soExclusiveAddrUse, 1)},
 	dial:      options{abrupt},
-	hold:      []options{{integer("SO_REUSEADDR", windows.SOL_SOCKET, windows.SO_REUSEADDR, 1)}},
-	timeWait:  2 * time.Minute,
+	hold:      []options{{reuseAddr}},
+	timeWait:  2 * time.Minute, // TcpTimedWaitDelay
 	lock:      noLock,
 }
+
+var reuseAddr = integer("SO_REUSEADDR", windows.SOL_SOCKET, windows.SO_REUSEADDR, 1)
 
 // soExclusiveAddrUse is SO_EXCLUSIVEADDRUSE of winsock2.h, the complement of
 // SO_REUSEADDR.
