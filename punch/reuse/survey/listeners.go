@@ -27,6 +27,7 @@ func (q *inquiry) twoListeners() error {
 		{"127.0.0.1 then wildcard, A", Loop4, Wild4, Addr, false},
 		{"wildcard then 127.0.0.1, AP", Wild4, Loop4, Both, false},
 		{"127.0.0.1 then wildcard, AP", Loop4, Wild4, Both, false},
+		{"first pinned, wildcard then 127.0.0.1, AP", Wild4, Loop4, Both, true},
 	}
 	for _, way := range ways {
 		if way.pinned && !canPin {

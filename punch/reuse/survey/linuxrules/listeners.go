@@ -13,14 +13,14 @@ var someone = netip.AddrPortFrom(addresses[survey.Loop4], secondListener)
 // twoListeners is asked for one or two addresses, with the same options on both.
 func twoListeners(v variant) string {
 	first, second := newSocket(survey.Wild4, v.first), newSocket(survey.Wild4, v.second)
-	switch v.how {
+	how, pinned := strings.CutPrefix(v.how, "first pinned")
+	first.pinned = pinned
+	switch strings.TrimPrefix(how, ", ") {
 	case "":
-	case "first pinned":
-		first.pinned = true
 	case "wildcard then 127.0.0.1":
-		second = newSocket(survey.Loop4, v.second)
+		second.local = addresses[survey.Loop4]
 	case "127.0.0.1 then wildcard":
-		first = newSocket(survey.Loop4, v.first)
+		first.local = addresses[survey.Loop4]
 	default:
 		return ""
 	}
