@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"os"
 	"os/exec"
 	"strings"
@@ -73,12 +74,25 @@ func (f findings) heading() string {
 		"",
 	}
 	for _, kind := range f.host.Addresses() {
-		lines = append(lines, strings.TrimRight(fmt.Sprintf("  %-3s  %-22v %s", marks[kind], f.host.Addr(kind), notes[kind]), " "))
+		address := shown(f.host.Addr(kind))
+		if address == "" {
+			address = "an interface's"
+		}
+		lines = append(lines, strings.TrimRight(fmt.Sprintf("  %-3s  %-22v %s", marks[kind], address, notes[kind]), " "))
 	}
 	for _, why := range f.host.LeftOut() {
 		lines = append(lines, "  without "+why)
 	}
 	return strings.Join(lines, "\n")
+}
+
+// shown is an address as it is printed: not at all if it is this machine's own,
+// since people are asked to send in what is printed.
+func shown(addr netip.Addr) string {
+	if addr.IsUnspecified() || addr.IsLoopback() || addr.IsMulticast() {
+		return addr.String()
+	}
+	return ""
 }
 
 // notes say about the addresses what they do not show.
@@ -181,7 +195,7 @@ func (f findings) modesText() string {
 	}
 	pinned, quiet := "may get connections that are meant for peerd", "not possible"
 	if f.Pinned {
-		pinned = "gets nothing: the port is pinned"
+		pinned = "gets nothing, but for an address that it has to itself: the port is pinned"
 	}
 	if f.QuietDial {
 		quiet = "possible"

@@ -12,7 +12,7 @@ import (
 type socketsAnswer struct {
 	System      string            `json:"system"`        // name and release
 	Peerd       string            `json:"peerd"`         // what "version" prints
-	Addresses   map[string]string `json:"addresses"`     // by kind
+	Addresses   map[string]string `json:"addresses"`     // by kind; "" for one of this machine's own
 	LeftOut     []string          `json:"left_out"`      // kinds that this machine lacks, as KIND: REASON; never null
 	Cases       []caseAnswer      `json:"cases"`         //
 	Scenarios   []scenarioAnswer  `json:"scenarios"`     //
@@ -104,7 +104,7 @@ func (f findings) answer() socketsAnswer {
 		ReusePort: f.ReusePort, Pinned: f.Pinned, QuietDial: f.QuietDial,
 	}
 	for _, kind := range f.host.Addresses() {
-		a.Addresses[kind.String()] = f.host.Addr(kind).String()
+		a.Addresses[kind.String()] = shown(f.host.Addr(kind))
 	}
 	for _, r := range f.rows {
 		c, o := r.Case, r.Outcome
