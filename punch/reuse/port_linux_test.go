@@ -185,3 +185,23 @@ func TestClaimOverEndedConnections(t *testing.T) {
 	}
 	c.Close()
 }
+
+// TestDialOptions shows what a dial under way has: nothing of it is left when it
+// is given up, and a stopped program's does not go on for long.
+func TestDialOptions(t *testing.T) {
+	p := mustClaim(t, 0)
+	d := p.Begin(fullListener(t), 0)
+	fd := int(d.f.Fd())
+	linger, err := unix.GetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER)
+	if err != nil || linger.Onoff != 1 || linger.Linger != 0 {
+		t.Errorf("SO_LINGER is %+v, %v", linger, err)
+	}
+	if n, err := unix.GetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_SYNCNT); err != nil || n != 4 {
+		t.Errorf("TCP_SYNCNT is %d, %v", n, err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := d.Wait(ctx); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+}

@@ -2,6 +2,7 @@ package reuse
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -48,8 +49,8 @@ func probe(ctx context.Context) (c Capabilities, err error) {
 		return c, err
 	}
 	defer b.close()
-	if err := b.sequential(); err != nil {
-		return c, err // then nothing can be said about the others
+	if why, err := b.whyNot(b.sequential); err != nil || why != nil {
+		return c, errors.Join(err, why) // then nothing can be said about the others
 	}
 	if c.NotDialOnly, err = b.whyNot(b.dialOnly); err != nil {
 		return c, err
@@ -61,9 +62,11 @@ func probe(ctx context.Context) (c Capabilities, err error) {
 	if c.ReusePort, err = b.reusePort(); err != nil {
 		return c, err
 	}
-	if c.QuietDial, err = b.quietDial(); err != nil {
+	notQuiet, err := b.whyNot(b.quietDial)
+	if err != nil {
 		return c, err
 	}
+	c.QuietDial = notQuiet == nil
 	if c.Mode == Shared {
 		c.Pinned, err = b.pinned()
 	}
@@ -122,12 +125,12 @@ func (b *bench) close() {
 	}
 }
 
-// probeTries is how often a mode has to fail before it is said not to work: any
-// other program can have come between.
+// probeTries is how often something has to fail before it is said not to work:
+// another program can have come between.
 const probeTries = 2
 
-// whyNot tries a mode. What made it fail is its reason, unless that says nothing
-// about the mode.
+// whyNot tries something. What made it fail is the reason why it does not work,
+// or an error if that says nothing about it.
 func (b *bench) whyNot(try func() error) (why, err error) {
 	for range probeTries {
 		why = try()
@@ -142,14 +145,23 @@ func (b *bench) whyNot(try func() error) (why, err error) {
 }
 
 // sequential dials twice, one after the other. This works everywhere.
-func (b *bench) sequential() error {
+func (b *bench) sequential() error { return b.dialInTurn(0, 0, 1) }
+
+// quietDial makes a quiet dial.
+func (b *bench) quietDial() error { return b.dialInTurn(probeTTL, 0) }
+
+// probeTTL reaches loopback.
+const probeTTL = 8
+
+// dialInTurn dials targets from one port, one after the other.
+func (b *bench) dialInTurn(ttl int, targets ...int) error {
 	p, err := Claim(0, Sequential)
 	if err != nil {
 		return err
 	}
 	defer p.Close()
-	for i := range b.targets {
-		conn, err := b.dial(p, i, 0)
+	for _, target := range targets {
+		conn, err := b.dial(p, target, ttl)
 		if err != nil {
 			return err
 		}
@@ -212,27 +224,6 @@ func (b *bench) dial(p *Port, target, ttl int) (net.Conn, error) {
 	defer cancel()
 	to := addrPort(b.targets[target].Addr())
 	return p.Begin(to, ttl).Wait(ctx)
-}
-
-// probeTTL is more than minTTL of what comes back needs, and reaches loopback.
-const probeTTL = 8
-
-// quietDial reports whether a quiet dial connects.
-func (b *bench) quietDial() (bool, error) {
-	p, err := Claim(0, Sequential)
-	if err != nil {
-		return false, err
-	}
-	defer p.Close()
-	conn, err := b.dial(p, 0, probeTTL)
-	if isAny(err, local.exhausted) {
-		return false, err
-	}
-	if err != nil {
-		return false, nil
-	}
-	discard(conn)
-	return true, nil
 }
 
 // reusePort reports whether SO_REUSEPORT can be set, and is set then.

@@ -37,7 +37,7 @@ type system struct {
 }
 
 // synLimit is how long a system may go on repeating a dial's SYN. The dial's
-// context ends it before; this is for a program that has been stopped meanwhile.
+// context ends it before, unless the program has been stopped meanwhile.
 const synLimit = 30 * time.Second
 
 // noLock is for systems on which the exclusive listener has to do: between it

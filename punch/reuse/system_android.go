@@ -9,7 +9,7 @@ var local = system{
 	errnos:    posix,
 	share:     options{reuseAddr, reusePort},
 	exclusive: options{reuseAddr},
-	listen:    options{synAckCount, wished(pin)},
+	listen:    options{synAckCount, pin},
 	dial:      options{abrupt, synCount},
 	hold:      []options{{reusePort}, {reuseAddr, reusePort}},
 	timeWait:  time.Minute,

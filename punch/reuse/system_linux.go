@@ -16,7 +16,7 @@ var local = system{
 	errnos:    posix,
 	share:     options{reuseAddr, reusePort},
 	exclusive: options{reuseAddr}, // a listener with it shares with nobody
-	listen:    options{synAckCount, wished(pin)},
+	listen:    options{synAckCount, pin},
 	dial:      options{abrupt, synCount},
 	// With SO_REUSEPORT alone a listener that has only SO_REUSEADDR, as most
 	// servers do, does not get the port. With both it would, but they pass over
