@@ -124,3 +124,18 @@ func TestPinnedNewcomer(t *testing.T) {
 		}
 	}
 }
+
+// TestTimestamps: a TIME_WAIT without them keeps its 4-tuple. It was seen with
+// net.ipv4.tcp_timestamps=0 in a network namespace.
+func TestTimestamps(t *testing.T) {
+	for noStamps, want := range map[bool]string{false: ok, true: addrNotAvail} {
+		var p port
+		leaves(survey.Both, timeWait)(&p)
+		p.sockets[0].noStamps = noStamps
+		sk := newSocket(survey.Wild4, survey.Both)
+		p.bindTCP(sk)
+		if got := p.connectFrom(sk, survey.Wild4, firstListener); got != want {
+			t.Errorf("without timestamps %v: %s, want %s", noStamps, orOK(got), orOK(want))
+		}
+	}
+}

@@ -28,7 +28,7 @@ func TestThree(t *testing.T) {
 			wishes = append(wishes, wish{a, o})
 		}
 	}
-	number := unused(t)
+	number := unused(t, h)
 	for _, first := range wishes {
 		for _, second := range wishes {
 			for _, third := range wishes {
@@ -94,11 +94,15 @@ func sockaddr(addr netip.Addr, number int) unix.Sockaddr {
 
 // unused returns a port number that nobody has, and that the kernel gives to
 // nobody who does not ask for it.
-func unused(t *testing.T) int {
+func unused(t *testing.T, h *survey.Host) int {
 	t.Helper()
+	widest := survey.Wild4
+	if h.Addr(survey.WildDual).IsValid() {
+		widest = survey.WildDual
+	}
 	for number := 12000; number < 20000; number++ {
-		fd := open(t, wish{survey.WildDual, survey.None})
-		err := unix.Bind(fd, sockaddr(netip.IPv6Unspecified(), number))
+		fd := open(t, wish{widest, survey.None})
+		err := unix.Bind(fd, sockaddr(h.Addr(widest), number))
 		unix.Close(fd)
 		if err == nil {
 			return number
