@@ -106,6 +106,10 @@ type Register struct {
 	Answers    bool   `cbor:"3,keyasint,omitempty"`
 	AnswersFor []ID   `cbor:"4,keyasint,omitempty"`
 	Agent      string `cbor:"5,keyasint,omitempty"` // program and version, for people
+	// Away is for how many seconds after the connection's end the server expects
+	// the client back, so that what is asked of it waits instead of failing; more
+	// than MaxWait counts as MaxWait, and less than the server's own grace as that.
+	Away uint16 `cbor:"6,keyasint,omitempty"`
 }
 
 // Registered confirms a registration.
@@ -126,6 +130,8 @@ type Introduce struct {
 	// does not answer now; more than MaxWait counts as MaxWait. 0: only as long
 	// as the server expects the peer anyway.
 	Wait uint16 `cbor:"4,keyasint,omitempty"`
+	// PortMode is the client's own.
+	PortMode PortMode `cbor:"5,keyasint,omitempty"`
 }
 
 // Withdraw takes an Introduce back that was not answered yet. A server that does
@@ -145,6 +151,10 @@ type Answer struct {
 	Introduction Token       `cbor:"1,keyasint"`
 	Accept       bool        `cbor:"2,keyasint,omitempty"`
 	Candidates   []Candidate `cbor:"3,keyasint,omitempty"`
+	PortMode     PortMode    `cbor:"4,keyasint,omitempty"` // the client's own
+	// Code is why a client that would consent does not do so now; the server
+	// passes CodeBusy on, and nothing else. It has no meaning if Accept is set.
+	Code Code `cbor:"5,keyasint,omitempty"`
 }
 
 // Introduction gives both peers the same transcript and secret.

@@ -63,10 +63,10 @@ func TestLargestMessagesFit(t *testing.T) {
 	}
 	text := strings.Repeat("x", MaxText)
 	for _, m := range []Message{
-		&Register{Instance: sampleToken(1), PlanVersion: ^uint32(0), Answers: true, AnswersFor: ids, Agent: text},
+		&Register{Instance: sampleToken(1), PlanVersion: ^uint32(0), Answers: true, AnswersFor: ids, Agent: text, Away: ^uint16(0)},
 		&Registered{Observed: sampleCandidate(Observed, "[ffff::ffff]:65535"), ProbePorts: ports},
-		&Introduce{Request: ^uint32(0), Peer: sampleID(1), Candidates: maximalCandidates(), Wait: ^uint16(0)},
-		&Answer{Introduction: sampleToken(1), Accept: true, Candidates: maximalCandidates()},
+		&Introduce{Request: ^uint32(0), Peer: sampleID(1), Candidates: maximalCandidates(), Wait: ^uint16(0), PortMode: 255},
+		&Answer{Introduction: sampleToken(1), Accept: true, Candidates: maximalCandidates(), PortMode: 255, Code: 65535},
 		&Introduction{Request: ^uint32(0), Secret: sampleSecret(1), Transcript: transcript},
 		&Failure{Code: 65535, Text: text},
 		&Open{Target: strings.Repeat("x", MaxTarget)},

@@ -67,6 +67,14 @@ func maximalCandidates() (list []Candidate) {
 	return list
 }
 
+// modesTranscript is one of two peers that cannot listen.
+func modesTranscript() *Transcript {
+	t := sampleTranscript()
+	t.PlanVersion = 2
+	t.Initiator.PortMode, t.Responder.PortMode = PortDialOnly, PortSequential
+	return t
+}
+
 type namedMessage struct {
 	name    string
 	message Message
@@ -109,6 +117,11 @@ func sampleMessages() []namedMessage {
 		{"Paired", &Paired{}},
 		{"Paired, refused", &Paired{Code: CodeRefused, Text: "the ticket has been used"}},
 		{"Listening, refused", &Listening{Code: CodeDialFailed, Text: "address already in use"}},
+		{"Register, away for a while after its end", &Register{Instance: sampleToken(1), PlanVersion: 2, Answers: true, Away: 15}},
+		{"Introduce, sequential", &Introduce{Request: 4, Peer: sampleID(2), PortMode: PortSequential}},
+		{"Answer, consent, dial-only", &Answer{Introduction: sampleToken(3), Accept: true, PortMode: PortDialOnly}},
+		{"Answer, unknown port mode", &Answer{Introduction: sampleToken(3), Accept: true, PortMode: 255}},
+		{"Answer, busy", &Answer{Introduction: sampleToken(3), PortMode: PortSequential, Code: CodeBusy}},
 	}
 }
 

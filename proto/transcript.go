@@ -24,6 +24,8 @@ type Party struct {
 	Observed Candidate `cbor:"4,keyasint" json:"observed"`
 	// Candidates are the peer's own statements.
 	Candidates []Candidate `cbor:"5,keyasint,omitempty" json:"candidates,omitempty"`
+	// PortMode is the peer's own statement, too. Plan version 1 does not know it.
+	PortMode PortMode `cbor:"6,keyasint,omitempty" json:"port_mode,omitempty"`
 }
 
 // Role says which side of an introduction somebody is.

@@ -9,7 +9,7 @@ import (
 )
 
 func TestTranscriptRoundTrip(t *testing.T) {
-	for _, want := range []*Transcript{sampleTranscript(), maximalTranscript()} {
+	for _, want := range []*Transcript{sampleTranscript(), maximalTranscript(), modesTranscript()} {
 		b, err := want.Marshal()
 		if err != nil {
 			t.Fatal(err)
@@ -90,6 +90,8 @@ func TestTranscriptRoles(t *testing.T) {
 func FuzzParseTranscript(f *testing.F) {
 	f.Add(mustTranscript())
 	b, _ := maximalTranscript().Marshal()
+	f.Add(b)
+	b, _ = modesTranscript().Marshal()
 	f.Add(b)
 	f.Fuzz(func(t *testing.T, b []byte) {
 		parsed, err := ParseTranscript(b)
