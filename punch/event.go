@@ -31,11 +31,12 @@ const (
 	Proven                         // the other end of the dial knows the introduction
 	Unproven                       // the other end is not the peer, or did not say so in time
 	Expired                        // the plan's limit is reached without a connection
+	Yielded                        // another address has its turn: this side has one socket at a time
 )
 
 // String names the kind in one lower-case word.
 func (k EventKind) String() string {
-	names := [...]string{"", "skipped", "dialled", "replaced", "failed", "connected", "accepted", "proven", "unproven", "expired"}
+	names := [...]string{"", "skipped", "dialled", "replaced", "failed", "connected", "accepted", "proven", "unproven", "expired", "yielded"}
 	if int(k) < len(names) {
 		return names[k]
 	}

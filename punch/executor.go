@@ -3,6 +3,7 @@ package punch
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/peerd/peerd/proto"
@@ -25,6 +26,9 @@ type Config struct {
 	Admit func(Step) error
 	// Quiet says that Sockets can dial quietly.
 	Quiet bool
+	// Deaf says that nothing is accepted here, so that Accept is never called;
+	// Sequential that Sockets has one socket at a time, to whomever.
+	Deaf, Sequential bool
 	// Budget is the node's; nil is without bounds.
 	Budget *Budget
 	// Connected is told of each dial that completed, with its attempt's number;
@@ -45,6 +49,7 @@ type Executor struct {
 	cfg      Config
 	start    time.Time // when the first dial is due
 	targets  []*target
+	rota     rota
 	attempts int
 	syns     int
 	alive    int // proven connections that have not been given up
@@ -62,6 +67,7 @@ func NewExecutor(cfg Config) *Executor {
 	for _, step := range cfg.Plan.Steps(cfg.Role) {
 		e.targets = append(e.targets, &target{e: e, step: step, pace: newPace(cfg.Clock.Now())})
 	}
+	e.rota = e.newRota()
 	return e
 }
 
@@ -74,11 +80,28 @@ func (e *Executor) Begin() {
 	for _, t := range e.targets {
 		if err := e.admit(t.step); err != nil {
 			t.done = true
+			t.last = err
 			e.trace(Event{Kind: Skipped, To: t.step.To, Err: err})
 			continue
 		}
-		t.after(e.until(t.step.At), t.begin)
+		if e.rota.length == 0 {
+			t.after(e.until(t.step.At), t.begin)
+		}
 	}
+	if e.rota.length > 0 {
+		e.beginTurns()
+	}
+	e.expireIfExhausted()
+}
+
+// expireIfExhausted ends the plan before its limit if nothing can come of it any
+// more.
+func (e *Executor) expireIfExhausted() {
+	if !e.cfg.Deaf || e.alive > 0 || slices.ContainsFunc(e.targets, func(t *target) bool { return !t.done }) {
+		return
+	}
+	e.unlimit()
+	e.unlimit = e.cfg.Clock.AfterFunc(0, e.expire)
 }
 
 func (e *Executor) admit(s Step) error {
@@ -180,10 +203,22 @@ func (e *Executor) expire() {
 	if e.alive > 0 || e.stopped {
 		return
 	}
-	err := fmt.Errorf("no connection within %v: %s", micros(e.cfg.Plan.Limit-e.cfg.Plan.Start), e.summary())
+	how := fmt.Sprintf("within %v", micros(e.cfg.Plan.Limit-e.cfg.Plan.Start))
+	if e.until(e.cfg.Plan.Limit) > 0 {
+		how = "and nothing is left to dial"
+	}
+	err := fmt.Errorf("no connection %s%s: %s", how, e.hint(), e.summary())
 	e.trace(Event{Kind: Expired, Err: err})
 	e.Stop()
 	e.cfg.Expired(err)
+}
+
+// hint says what is special about the two sides.
+func (e *Executor) hint() string {
+	if e.cfg.Plan.Round == 0 {
+		return ""
+	}
+	return ", and neither side can listen on its port (see port-mode), so two dials would have to cross"
 }
 
 // summary says for each target how its last dial ended.
@@ -208,6 +243,9 @@ func (e *Executor) Stop() {
 	if e.unlimit != nil {
 		e.unlimit()
 	}
+	if e.rota.stop != nil {
+		e.rota.stop()
+	}
 	for _, t := range e.targets {
 		t.close()
 	}
@@ -221,6 +259,12 @@ func (e *Executor) SYNs() int {
 		n += t.retransmissions()
 	}
 	return n
+}
+
+// resent bounds how many SYNs the dials under way may still repeat before they
+// are replaced.
+func (e *Executor) resent() int {
+	return (len(e.targets) - 1) * resentWithin(micros(e.cfg.Plan.Hold))
 }
 
 func (e *Executor) trace(ev Event) {

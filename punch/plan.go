@@ -24,7 +24,15 @@ type Plan struct {
 	// long enough for an answer that is under way.
 	Hold uint32 `json:"hold_us"`
 	// Limit is when both sides give up.
-	Limit     uint32 `json:"limit_us"`
+	Limit uint32 `json:"limit_us"`
+	// Turn is how long a side with one socket at a time stays with one step
+	// (see TurnOf); 0 where no side is known to be so.
+	Turn uint32 `json:"turn_us,omitempty"`
+	// BothTurn says that both sides take turns.
+	BothTurn bool `json:"both_turn,omitempty"`
+	// Round is how often both sides begin to dial anew where neither listens;
+	// 0 where one does.
+	Round     uint32 `json:"round_us,omitempty"`
 	Initiator []Step `json:"initiator"`
 	Responder []Step `json:"responder"`
 }
@@ -41,7 +49,7 @@ type Step struct {
 	Quiet bool `json:"quiet,omitempty"`
 }
 
-// The numbers of plan version 1, in microseconds.
+// The numbers of plan versions 1 and 2, in microseconds.
 const (
 	holdMin    = 300_000    // LINUX-TCP.md, 8: a replaced dial beats the retransmit at 1 s
 	holdRTTs   = 8          // closing earlier would reset the 4-tuple under the peer
@@ -67,8 +75,8 @@ func (p *Plan) Steps(r proto.Role) []Step {
 // MakePlan derives the plan from a transcript. It fails if the transcript asks
 // for a plan version that this build does not know.
 func MakePlan(t *proto.Transcript) (*Plan, error) {
-	if t.PlanVersion != proto.PlanVersion {
-		return nil, fmt.Errorf("punching plan version %d is not known here (this build knows %d): update peerd", t.PlanVersion, proto.PlanVersion)
+	if t.PlanVersion == 0 || t.PlanVersion > proto.PlanVersion {
+		return nil, fmt.Errorf("punching plan version %d is not known here (this build knows 1 to %d): update peerd", t.PlanVersion, proto.PlanVersion)
 	}
 	a, b := rttOf(t.Initiator), rttOf(t.Responder)
 	rtt, start := a+b, max(a, b)/2
@@ -80,6 +88,9 @@ func MakePlan(t *proto.Transcript) (*Plan, error) {
 		Limit:     start + max(limitRTTs*rtt, limitMin),
 		Initiator: stepsTowards(&t.Responder, &t.Initiator, start),
 		Responder: stepsTowards(&t.Initiator, &t.Responder, start),
+	}
+	if t.PlanVersion > 1 {
+		p.regard(t.Initiator.PortMode, t.Responder.PortMode)
 	}
 	if rtt <= shortRTT {
 		p.Initiator[0].Quiet = true

@@ -3,6 +3,7 @@ package punch
 import (
 	"encoding/json"
 	"flag"
+	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -48,7 +49,36 @@ func with(t proto.Transcript, a, b []proto.Candidate) proto.Transcript {
 	return t
 }
 
+// modes makes a transcript one of version 2, between two sides with these modes.
+func modes(t proto.Transcript, a, b proto.PortMode) proto.Transcript {
+	t.PlanVersion = 2
+	t.Initiator.PortMode, t.Responder.PortMode = a, b
+	return t
+}
+
 const obsA, obsB = "198.51.100.1:4000", "192.0.2.1:5000"
+
+// lan is a transcript of two peers behind one NAT, with that many host candidates.
+func lan(a, b int) proto.Transcript {
+	return with(transcript(obsA, "198.51.100.1:4001", 10_000, 10_000), hosts("192.168.1.1%d:4000", a), hosts("192.168.1.2%d:4001", b))
+}
+
+// v6 is a transcript of two peers with that many global IPv6 addresses.
+func v6(a, b int) proto.Transcript {
+	return with(transcript(obsA, obsB, 20_000, 20_000), hosts("[2001:db8::a%d]:4000", a), hosts("[2001:db8::b%d]:5000", b))
+}
+
+func slow(t proto.Transcript) proto.Transcript {
+	t.Initiator.RTT, t.Responder.RTT = maxRTT, maxRTT
+	return t
+}
+
+func hosts(format string, n int) (list []proto.Candidate) {
+	for i := range n {
+		list = append(list, host(fmt.Sprintf(format, i), uint16(n-i)))
+	}
+	return list
+}
 
 // goldens are the transcripts; the plans stand in the files.
 func goldens() map[string]golden {
@@ -78,6 +108,22 @@ func goldens() map[string]golden {
 				[]proto.Candidate{host("192.168.1.3:4001", 1), host("192.168.1.3:4001", 7), host("192.168.1.3:4001", 1), host("198.51.100.1:4001", 3)})},
 		"maximal": {Doc: "as many candidates as are allowed, on one network",
 			Transcript: with(transcript(obsA, "198.51.100.1:4001", 10_000, 10_000), full("192.168.1.", "4000"), full("192.168.1.1", "4001"))},
+		"version-1": {Doc: "version 1 does not know port modes",
+			Transcript: func() proto.Transcript {
+				tr := modes(transcript(obsA, obsB, 20_000, 20_000), proto.PortSequential, proto.PortSequential)
+				tr.PlanVersion = 1
+				return tr
+			}()},
+		"version-2":       {Doc: "version 2 of two sides that listen is version 1", Transcript: modes(transcript(obsA, obsB, 20_000, 20_000), proto.PortShared, 77)},
+		"dial-only-one":   {Doc: "dial-only at one side changes nothing", Transcript: modes(transcript(obsA, obsB, 20_000, 20_000), proto.PortDialOnly, proto.PortShared)},
+		"dial-only-both":  {Doc: "neither side listens: rounds", Transcript: modes(transcript(obsA, obsB, 4_000, 4_000), proto.PortDialOnly, proto.PortDialOnly)},
+		"sequential-one":  {Doc: "the responder takes turns among the addresses of one network", Transcript: modes(lan(2, 1), proto.PortShared, proto.PortSequential)},
+		"sequential-both": {Doc: "both take turns, and neither listens", Transcript: modes(lan(2, 2), proto.PortSequential, proto.PortSequential)},
+		"sequential-ipv6": {Doc: "what is dialled once has the first turns, and the other side dials in them, too", Transcript: modes(v6(2, 3), proto.PortSequential, proto.PortShared)},
+		"sequential-ipv6-observed": {Doc: "the sequential side has no step that is dialled once, the other one has",
+			Transcript: modes(with(transcript(obsA, "[2001:db8::b]:5000", 20_000, 20_000), []proto.Candidate{host("[2001:db8::a]:4000", 2)}, []proto.Candidate{host("[2001:db8::b]:5000", 2)}),
+				proto.PortSequential, proto.PortShared)},
+		"sequential-absurd": {Doc: "the longest round trips and the most addresses: all have their turns", Transcript: modes(slow(v6(8, 8)), proto.PortSequential, proto.PortSequential)},
 		"unknown-kind": {Doc: "a kind that this version does not know is left alone",
 			Transcript: with(transcript(obsA, "198.51.100.1:4001", 10_000, 10_000), nil, []proto.Candidate{{Addr: netip.MustParseAddrPort("192.168.1.3:9"), Kind: 77, Priority: 5}})},
 	}
@@ -139,10 +185,12 @@ func TestPlanGoldenFilesAreSelfContained(t *testing.T) {
 }
 
 func TestPlanVersionUnknown(t *testing.T) {
-	tr := transcript(obsA, obsB, 1, 1)
-	tr.PlanVersion = 2
-	if plan, err := MakePlan(&tr); plan != nil || err == nil {
-		t.Errorf("MakePlan = %v, %v", plan, err)
+	for _, version := range []uint32{0, proto.PlanVersion + 1} {
+		tr := transcript(obsA, obsB, 1, 1)
+		tr.PlanVersion = version
+		if plan, err := MakePlan(&tr); plan != nil || err == nil {
+			t.Errorf("version %d: MakePlan = %v, %v", version, plan, err)
+		}
 	}
 }
 
@@ -157,7 +205,42 @@ func checkPlan(t testing.TB, tr *proto.Transcript, p *Plan) {
 	if short := p.RTT <= shortRTT; p.Initiator[0].Quiet != short || p.Responder[0].Quiet {
 		t.Errorf("round trip %d: first dials quiet %t and %t", p.RTT, p.Initiator[0].Quiet, p.Responder[0].Quiet)
 	}
+	checkModes(t, tr, p)
 	checkSymmetry(t, tr)
+}
+
+// checkModes checks that a mode gives a peer nothing but times: it gets no step,
+// and none is dialled more often, that it would not get otherwise.
+func checkModes(t testing.TB, tr *proto.Transcript, p *Plan) {
+	t.Helper()
+	shared := *tr
+	shared.Initiator.PortMode, shared.Responder.PortMode = proto.PortShared, proto.PortShared
+	q, err := MakePlan(&shared)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p.Limit != q.Limit || p.Hold != q.Hold || p.Start != q.Start {
+		t.Errorf("a mode changes %+v into %+v", q, p)
+	}
+	ignoreTimes := cmpopts.IgnoreFields(Step{}, "At")
+	for _, r := range []proto.Role{proto.Initiator, proto.Responder} {
+		if diff := cmp.Diff(q.Steps(r), p.Steps(r), cmpopts.EquateComparable(netip.AddrPort{}), ignoreTimes); diff != "" {
+			t.Errorf("a mode changes the %v's steps:\n%s", r, diff)
+		}
+		checkTurns(t, p, r)
+	}
+}
+
+// checkTurns checks that each step has a turn.
+func checkTurns(t testing.TB, p *Plan, r proto.Role) {
+	t.Helper()
+	had := map[int]bool{}
+	for n := range len(p.Initiator) * len(p.Responder) {
+		had[p.TurnOf(r, n)] = true
+	}
+	if len(had) != len(p.Steps(r)) && len(p.Initiator) > 1 && len(p.Responder) > 1 {
+		t.Errorf("of %d steps of the %v %v have a turn", len(p.Steps(r)), r, had)
+	}
 }
 
 // checkSymmetry swaps the roles. Only who is quiet first depends on them.
@@ -213,7 +296,7 @@ func FuzzMakePlan(f *testing.F) {
 			return
 		}
 		p, err := MakePlan(tr)
-		if (err == nil) != (tr.PlanVersion == proto.PlanVersion) {
+		if (err == nil) != (0 < tr.PlanVersion && tr.PlanVersion <= proto.PlanVersion) {
 			t.Fatalf("version %d: %v", tr.PlanVersion, err)
 		}
 		if err == nil {

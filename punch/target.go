@@ -14,7 +14,7 @@ import (
 //	waiting     timer set, no socket
 //	connecting  socket, timer set if the dial is to be replaced
 //	connected   socket, timer set for the proof
-//	resting     neither: a proven connection exists elsewhere, or done
+//	resting     neither: a proven connection exists elsewhere, it is not its turn, or done
 type target struct {
 	e    *Executor
 	step Step
@@ -126,7 +126,7 @@ func (t *target) clearTimer() {
 // dial sends a SYN, if the caps allow it now.
 func (t *target) dial() {
 	now := t.e.cfg.Clock.Now()
-	if t.e.SYNs() >= MaxSYNs {
+	if t.e.SYNs()+t.e.resent() >= MaxSYNs {
 		t.finish(errMaxSYNs)
 		return
 	}
@@ -164,13 +164,18 @@ func (t *target) hold() time.Duration {
 // answered: giving it up now would send a RST after a handshake that both sides'
 // NATs have seen.
 func (t *target) waitForAnswered(f func()) bool {
-	rtt := micros(t.e.cfg.Plan.RTT)
-	held := t.e.cfg.Clock.Now().Sub(t.dialled)
-	if held >= answeredFor+4*rtt || !t.sock.Answered() {
+	if !t.isAnswered() {
 		return false
 	}
-	t.after(max(answeredPoll, rtt), f)
+	t.after(max(answeredPoll, micros(t.e.cfg.Plan.RTT)), f)
 	return true
+}
+
+// isAnswered reports whether the dial under way has been answered, not too long
+// ago to be about to succeed.
+func (t *target) isAnswered() bool {
+	held := t.e.cfg.Clock.Now().Sub(t.dialled)
+	return held < answeredFor+4*micros(t.e.cfg.Plan.RTT) && t.sock.Answered()
 }
 
 // unanswered replaces a dial that had no answer: the SYN may be lost, and the
@@ -213,7 +218,11 @@ func (t *target) retransmissions() (n int) {
 	if t.sock == nil || t.connected {
 		return 0
 	}
-	held := t.e.cfg.Clock.Now().Sub(t.dialled)
+	return resentWithin(t.e.cfg.Clock.Now().Sub(t.dialled))
+}
+
+// resentWithin returns how many SYNs a dial repeats in a time.
+func resentWithin(held time.Duration) (n int) {
 	for n < len(synSchedule) && held >= synSchedule[n]*time.Second {
 		n++
 	}
@@ -250,6 +259,9 @@ func (t *target) failed(err error) {
 // pause is how long to wait before the next dial. Both sides must redial: which
 // of them is early, neither knows.
 func (t *target) pause(err error) time.Duration {
+	if t.e.cfg.Plan.Round > 0 && errors.Is(err, ErrRefused) {
+		return t.nextInRounds()
+	}
 	gap := gapOther
 	switch {
 	case errors.Is(err, ErrRefused), errors.Is(err, ErrNoAnswer):
@@ -323,6 +335,7 @@ func (t *target) unproven(err error) {
 func (t *target) finish(err error) {
 	t.clearTimer()
 	t.last, t.done = err, true
+	t.e.expireIfExhausted()
 }
 
 // rest stops the target from dialling anew; a dial under way is left alone, for
@@ -336,7 +349,7 @@ func (t *target) rest() {
 // resume dials again after a rest, or goes on to watch the dial under way.
 func (t *target) resume() {
 	switch {
-	case t.done || t.stop != nil:
+	case t.done || t.stop != nil || !t.e.mayDial(t):
 	case t.sock == nil:
 		t.schedule(t.take())
 	case !t.connected:
