@@ -3,6 +3,8 @@ package sim
 import (
 	"fmt"
 	"time"
+
+	"github.com/peerd/peerd/proto"
 )
 
 // Case is everything that a run depends on.
@@ -12,6 +14,16 @@ type Case struct {
 	RTT    time.Duration
 	Jitter time.Duration // each packet between the peers takes up to that much longer
 	Loss   float64       // probability that a packet between the peers is lost
+	// Near says that there is no router between the two sides: nothing on the
+	// way uses up a TTL.
+	Near bool
+	// Together puts both hosts on one network behind A's NAT, which does not
+	// hairpin. Idle are further addresses that each side states, and at which
+	// nobody answers.
+	Together bool
+	Idle     int
+	// Version is that of the plan; 0 is this build's own.
+	Version uint32
 }
 
 // Side is one peer.
@@ -32,6 +44,8 @@ type Side struct {
 	Carrier Profile
 	// Quiet says that the system can dial quietly.
 	Quiet bool
+	// Mode is how the side uses its port.
+	Mode proto.PortMode
 	// Taken makes the NAT's outside port another one than the local port, as if
 	// somebody else behind the NAT used that.
 	Taken bool
@@ -39,7 +53,14 @@ type Side struct {
 
 // String describes the case in a line.
 func (c Case) String() string {
-	return fmt.Sprintf("rtt %v jitter %v loss %.1f%%; A %v; B %v", c.RTT, c.Jitter, c.Loss*100, c.A, c.B)
+	where := ""
+	switch {
+	case c.Together:
+		where = fmt.Sprintf(" on one network with %d idle addresses each", c.Idle)
+	case c.Near:
+		where = " without a router between them"
+	}
+	return fmt.Sprintf("rtt %v jitter %v loss %.1f%%%s; A %v; B %v", c.RTT, c.Jitter, c.Loss*100, where, c.A, c.B)
 }
 
 // String describes the side.
@@ -47,6 +68,9 @@ func (s Side) String() string {
 	name := s.NAT.Name
 	if s.Carrier.translates() {
 		name += " behind " + s.Carrier.Name
+	}
+	if s.Mode != proto.PortShared {
+		name = s.Mode.String() + " " + name
 	}
 	return fmt.Sprintf("%s quiet %t server %v measured %v frozen %v at %v", name, s.Quiet, s.Server, s.Measured, s.Freeze, s.FreezeAt)
 }

@@ -13,6 +13,7 @@ type link struct {
 	delay  time.Duration
 	jitter time.Duration // each segment takes up to that much longer
 	loss   float64
+	near   bool          // no router
 	last   time.Duration // when the one before arrives
 	to     func(segment)
 	back   func(segment) // to where the segments come from
@@ -29,7 +30,7 @@ func (l *link) send(s segment) {
 		return
 	}
 	l.w.logf("%v", s)
-	if !s.hop() {
+	if !l.near && !s.hop() {
 		if r, due := errorFor(s, timeExceeded); due {
 			l.w.after(l.delay, func() { l.back(r) })
 		}

@@ -156,6 +156,9 @@ func (p *program) Dial(to netip.AddrPort, ttl int, h punch.Handler) punch.Socket
 	if p.dials[to]++; p.dials[to] > 1 {
 		p.violated("two connecting sockets for one 4-tuple")
 	}
+	if p.host.single && len(p.host.socks) > 0 {
+		p.violated("a dial while the one socket is in use")
+	}
 	s := &socket{p: p, h: h, to: to, connecting: true}
 	t, err := p.host.connect(to, ttl)
 	if err != nil {

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -93,16 +94,21 @@ type side struct {
 	host *host
 	nat  box
 	prog *program
+
+	stated []proto.Candidate // host candidates
 }
 
 func newNet(c Case) *network {
 	n := &network{c: c, w: &world{}}
-	ab := &link{w: n.w, rng: source(c.Seed, 1), delay: c.RTT / 2, jitter: c.Jitter, loss: c.Loss}
-	ba := &link{w: n.w, rng: source(c.Seed, 2), delay: c.RTT - c.RTT/2, jitter: c.Jitter, loss: c.Loss}
+	ab := &link{w: n.w, rng: source(c.Seed, 1), delay: c.RTT / 2, jitter: c.Jitter, loss: c.Loss, near: c.Near || c.Together}
+	ba := &link{w: n.w, rng: source(c.Seed, 2), delay: c.RTT - c.RTT/2, jitter: c.Jitter, loss: c.Loss, near: c.Near || c.Together}
 	n.a = newSide(n.w, c.A, "A", proto.Initiator, insideA, outsideA, ab, c.Seed)
 	n.b = newSide(n.w, c.B, "B", proto.Responder, insideB, outsideB, ba, c.Seed)
 	ab.to, ba.to = n.b.nat.fromOutside, n.a.nat.fromOutside
 	ab.back, ba.back = n.a.nat.fromOutside, n.b.nat.fromOutside
+	if c.Together {
+		n.join(ab, ba)
+	}
 	return n
 }
 
@@ -112,7 +118,8 @@ func newSide(w *world, s Side, name string, role proto.Role, inside netip.AddrPo
 	}
 	x := &side{Side: s, name: name, role: role}
 	rng := source(seed, 2+uint64(role))
-	x.host = &host{w: w, name: name, addr: inside, socks: map[netip.AddrPort]*tcp{}, listening: true, isn: rng.Uint32()}
+	x.host = &host{w: w, name: name, addr: inside, socks: map[netip.AddrPort]*tcp{}, listening: s.Mode.Listens(), isn: rng.Uint32()}
+	x.host.single = s.Mode == proto.PortSequential
 	x.host.tracked = s.NAT.Kernel || s.Carrier.Kernel
 	if s.Carrier.translates() {
 		x.nat = newChain(w, s, name, inside, outside, x.host.receive, out.send, seed+uint64(role))
@@ -159,7 +166,7 @@ func newChain(w *world, s Side, name string, inside netip.AddrPort, outside neti
 // introduce makes the server issue the transcript now.
 func (n *network) introduce() *punch.Plan {
 	t := &proto.Transcript{
-		Introduction: proto.Token{1}, PlanVersion: proto.PlanVersion,
+		Introduction: proto.Token{1}, PlanVersion: cmp.Or(n.c.Version, proto.PlanVersion),
 		Initiator: n.a.party(), Responder: n.b.party(),
 	}
 	plan, err := punch.MakePlan(t)
@@ -176,6 +183,7 @@ func (s *side) party() proto.Party {
 		ID:       proto.ID{byte(s.role)},
 		RTT:      uint32(s.Measured / time.Microsecond),
 		Observed: proto.NewCandidate(s.nat.observed(serverAddr), proto.Observed, 0),
+		PortMode: s.Mode, Candidates: s.stated,
 	}
 }
 
@@ -191,6 +199,7 @@ func (s *side) receive(plan *punch.Plan, t *proto.Transcript, seed uint64) {
 			Plan: plan, Role: s.role, Introduction: t.Introduction, Secret: proto.Secret{2},
 			Zero: read.Add(-s.Measured / 2),
 			Rand: source(seed, 10+uint64(s.role)),
+			Deaf: !s.Mode.Listens(), Sequential: s.Mode == proto.PortSequential,
 		})
 	})
 }
@@ -245,13 +254,29 @@ func (s *side) broken() (rules []string) {
 	if s.prog.begun && s.prog.exec.SYNs() < len(syns) {
 		rules = append(rules, fmt.Sprintf("%s: %d SYNs, but the executor counts %d", s.name, len(syns), s.prog.exec.SYNs()))
 	}
-	for i := maxRate; i < len(syns); i++ {
-		if syns[i]-syns[i-maxRate] < time.Second {
-			rules = append(rules, fmt.Sprintf("%s: more than %d SYNs in the second from %v", s.name, maxRate, syns[i-maxRate]))
-			break
+	for to, syns := range s.host.synsByAddress() {
+		if at, fast := tooFast(syns); fast {
+			rules = append(rules, fmt.Sprintf("%s: more than %d SYNs to %v in the second from %v", s.name, maxRate, to, at))
 		}
 	}
 	return rules
+}
+
+func (h *host) synsByAddress() map[netip.AddrPort][]time.Duration {
+	by := map[netip.AddrPort][]time.Duration{}
+	for i, at := range h.syns {
+		by[h.synsTo[i]] = append(by[h.synsTo[i]], at)
+	}
+	return by
+}
+
+func tooFast(syns []time.Duration) (at time.Duration, fast bool) {
+	for i := maxRate; i < len(syns); i++ {
+		if syns[i]-syns[i-maxRate] < time.Second {
+			return syns[i-maxRate], true
+		}
+	}
+	return 0, false
 }
 
 // Explain lets the case happen again and tells it: both executors' events, and

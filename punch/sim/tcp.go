@@ -15,6 +15,7 @@ type host struct {
 	send      func(segment)           // towards the NAT
 	socks     map[netip.AddrPort]*tcp // by the far end: each owns its 4-tuple
 	listening bool
+	single    bool       // one socket at a time
 	tracked   bool       // behind netfilter
 	trapped   bool       // see Result
 	stunned   bool       // likewise
@@ -22,6 +23,7 @@ type host struct {
 	arrived   func(*tcp) // a connection is in the listener's queue
 	isn       uint32     // the 4-tuple's part of initial sequence numbers
 	syns      []time.Duration
+	synsTo    []netip.AddrPort // of each
 }
 
 // tcp is a socket, or a half-open child of the listener.
@@ -76,7 +78,7 @@ const quietMinTTL = 16
 // connect sends a SYN, with a TTL if that is not 0. LINUX-TCP.md, 2: where the
 // 4-tuple is in use it fails at once, without a packet.
 func (h *host) connect(to netip.AddrPort, ttl int) (*tcp, error) {
-	if h.socks[to] != nil {
+	if h.socks[to] != nil || h.single && len(h.socks) > 0 {
 		return nil, punch.ErrTupleInUse
 	}
 	t := &tcp{h: h, remote: to, state: synSent, iss: h.newISN(), opened: h.w.now}
@@ -94,6 +96,7 @@ func (h *host) connect(to netip.AddrPort, ttl int) (*tcp, error) {
 func (t *tcp) transmitSYN(ttl int) {
 	if t.state == synSent {
 		t.h.syns = append(t.h.syns, t.h.w.now)
+		t.h.synsTo = append(t.h.synsTo, t.remote)
 		t.h.send(segment{src: t.h.addr, dst: t.remote, flags: syn, seq: t.iss, ttl: ttl})
 	} else {
 		t.emit(syn|ack, t.iss, nil)
