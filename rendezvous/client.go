@@ -32,6 +32,12 @@ type ClientConfig struct {
 	// if Answers is false, at most proto.MaxAnswersFor.
 	Answers    bool
 	AnswersFor []proto.ID
+	// PortMode is what peers are told of the node's one local port.
+	PortMode proto.PortMode
+	// Away is for how long the server expects the client back whenever its
+	// connection ends, in whole seconds and at most proto.MaxWait; introductions
+	// to it wait for that long. 0 leaves it to the server.
+	Away time.Duration
 	// Agent is the program and its version, for the server's log.
 	Agent string
 
@@ -39,9 +45,10 @@ type ClientConfig struct {
 	// concurrently, and must not block. They may call SetAnswersFor. Each may
 	// be nil.
 
-	// Offer decides on an introduction that a peer wants: this node's consent
-	// and its own candidates. nil refuses all.
-	Offer func(peer proto.ID) (candidates []proto.Candidate, accept bool)
+	// Offer decides on an introduction that a peer wants: this node's own
+	// candidates and its consent, proto.CodeOK. With proto.CodeBusy the peer is
+	// told that it may try again; every other code refuses. nil refuses all.
+	Offer func(peer proto.ID) (candidates []proto.Candidate, consent proto.Code)
 	// Introduced gets introductions that this client consented to and did not
 	// ask for itself. If requests cross, one introduction may be handed to
 	// Introduced and be returned by Introduce; it has the same
@@ -62,8 +69,10 @@ type State struct {
 	Observed   netip.AddrPort
 	Local      netip.AddrPort
 	ProbePorts []uint16
-	// Err is why it is not registered. If Permanent, Run ends; otherwise the
-	// next attempt is due after Retry.
+	// Suspended says that it is not registered because of Suspend. Otherwise Err
+	// is why it is not registered. If Permanent, Run ends; otherwise the next
+	// attempt is due after Retry.
+	Suspended bool
 	Err       error
 	Retry     time.Duration
 	Permanent bool
@@ -119,6 +128,7 @@ type Client struct {
 	link       *link // nil unless registered
 	requests   map[uint32]*pending
 	issued     uint32 // the latest request number
+	pause      pause
 }
 
 // pending is a call of Introduce that was not answered yet.
@@ -164,9 +174,13 @@ func (c *Client) Run(ctx context.Context) error {
 	defer close(c.ended)
 	var b backoff
 	for {
-		lasted, err := c.attempt(ctx)
+		lasted, err := c.attemptUnlessSuspended(ctx)
 		if ctx.Err() != nil {
 			return ctx.Err()
+		}
+		if errors.Is(err, errSuspended) {
+			c.tell(State{Suspended: true})
+			continue
 		}
 		if permanent(err) {
 			c.tell(State{Err: err, Permanent: true})
@@ -251,6 +265,7 @@ func (c *Client) registerLocked() *proto.Register {
 		Answers:     c.cfg.Answers,
 		AnswersFor:  c.answersFor,
 		Agent:       c.cfg.Agent,
+		Away:        seconds(c.cfg.Away),
 	}
 }
 
@@ -314,7 +329,7 @@ func (c *Client) ask(wait time.Duration, peer proto.ID, candidates []proto.Candi
 	r := &pending{
 		message: &proto.Introduce{
 			Request: c.issued, Peer: peer, Candidates: slices.Clone(candidates),
-			Wait: uint16(max(0, min(wait, proto.MaxWait)) / time.Second),
+			Wait: seconds(wait), PortMode: c.cfg.PortMode,
 		},
 		result: make(chan result, 1),
 	}
@@ -327,6 +342,9 @@ func (c *Client) ask(wait time.Duration, peer proto.ID, candidates []proto.Candi
 	}
 	return c.issued, r, nil
 }
+
+// seconds returns a time as the wire has it.
+func seconds(d time.Duration) uint16 { return uint16(max(0, min(d, proto.MaxWait)) / time.Second) }
 
 // withdraw tells the server that nobody waits for the answer any more. Otherwise
 // it might still introduce the peer, who would then look for us in vain.

@@ -26,9 +26,9 @@ func TestClientsAreIntroduced(t *testing.T) {
 	asked := make(chan proto.ID, 1)
 	cfg = w.nodeConfig()
 	cfg.Answers = true
-	cfg.Offer = func(peer proto.ID) ([]proto.Candidate, bool) {
+	cfg.Offer = func(peer proto.ID) ([]proto.Candidate, proto.Code) {
 		asked <- peer
-		return []proto.Candidate{hostCandidate("10.0.0.9:4001")}, true
+		return []proto.Candidate{hostCandidate("10.0.0.9:4001")}, proto.CodeOK
 	}
 	b := runNode(t, cfg)
 	s := a.await(t, true)
@@ -60,12 +60,12 @@ func TestIntroduceErrors(t *testing.T) {
 	a := runNode(t, w.nodeConfig())
 	cfg := w.nodeConfig()
 	cfg.Answers = true
-	cfg.Offer = func(proto.ID) ([]proto.Candidate, bool) { return nil, false }
+	cfg.Offer = func(proto.ID) ([]proto.Candidate, proto.Code) { return nil, proto.CodeRefused }
 	refuses := runNode(t, cfg)
 	cfg = w.nodeConfig()
 	cfg.Answers = true
 	bad := hostCandidate("192.168.1.2:4000")
-	cfg.Offer = func(proto.ID) ([]proto.Candidate, bool) { return make([]proto.Candidate, 1), true }
+	cfg.Offer = func(proto.ID) ([]proto.Candidate, proto.Code) { return make([]proto.Candidate, 1), proto.CodeOK }
 	broken := runNode(t, cfg)
 	refuses.await(t, true)
 	broken.await(t, true)
@@ -211,12 +211,12 @@ func TestIntroduceSurvivesLostConnection(t *testing.T) {
 		asked.Answers = true
 		wire := &gatekeeper{dial: w.dial}
 		asked.Dial = wire.Dial
-		asked.Offer = func(proto.ID) ([]proto.Candidate, bool) {
+		asked.Offer = func(proto.ID) ([]proto.Candidate, proto.Code) {
 			offers <- struct{}{}
 			if len(offers) == 1 {
 				wire.cut() // its consent never gets there
 			}
-			return nil, true
+			return nil, proto.CodeOK
 		}
 		b := runNode(t, asked)
 		b.await(t, true)

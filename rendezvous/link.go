@@ -235,9 +235,10 @@ func (l *link) handle(msg proto.Message, received time.Time) error {
 
 // offered answers an offer.
 func (l *link) offered(o *proto.Offer) {
-	answer := &proto.Answer{Introduction: o.Introduction}
+	answer := &proto.Answer{Introduction: o.Introduction, PortMode: l.c.cfg.PortMode}
 	if offer := l.c.cfg.Offer; offer != nil {
-		answer.Candidates, answer.Accept = offer(o.Initiator)
+		answer.Candidates, answer.Code = offer(o.Initiator)
+		answer.Accept = answer.Code == proto.CodeOK
 	}
 	if _, err := proto.Append(nil, answer); err != nil {
 		l.c.log.Error("own candidates are not valid", "error", err)

@@ -44,7 +44,7 @@ func runChild(url string, args []string) {
 			Dial: func(ctx context.Context) (net.Conn, error) {
 				return new(net.Dialer).DialContext(ctx, "tcp", server.HostPort())
 			},
-			Offer: func(proto.ID) ([]proto.Candidate, bool) { return nil, true },
+			Offer: func(proto.ID) ([]proto.Candidate, proto.Code) { return nil, proto.CodeOK },
 			State: func(s State) { os.Stdout.WriteString(fmt.Sprintln(key.ID(), s.Registered)) },
 		}).Run(ctx)
 	}

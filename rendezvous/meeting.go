@@ -45,9 +45,15 @@ const (
 // side is one side of a meeting.
 type side struct {
 	party
-	member     *member   // nil while it is not registered
-	requests   []request // its own, which the introduction answers
+	member   *member   // nil while it is not registered
+	requests []request // its own, which the introduction answers
+	stated
+}
+
+// stated is what a client says of itself.
+type stated struct {
 	candidates []proto.Candidate
+	portMode   proto.PortMode
 }
 
 // request is a request for an introduction that was not answered yet.
@@ -72,29 +78,29 @@ func (r *registry) introduce(m *member, q *proto.Introduce, now time.Time) {
 	case !r.rates.allow(m.id, now) || !r.sourceRates.allow(m.source, now):
 		m.out.send(&proto.Declined{Request: q.Request, Code: proto.CodeBusy})
 	default:
-		r.requestLocked(m, q.Peer, newRequest(q, now), q.Candidates, now)
+		r.requestLocked(m, q.Peer, newRequest(q, now), stated{q.Candidates, q.PortMode}, now)
 	}
 }
 
 // requestLocked finds the meeting that a request belongs to, or starts one.
-func (r *registry) requestLocked(m *member, peer proto.ID, q request, candidates []proto.Candidate, now time.Time) {
+func (r *registry) requestLocked(m *member, peer proto.ID, q request, own stated, now time.Time) {
 	switch in := r.meetingLocked(m, peer); {
 	case in == nil:
-		r.proposeLocked(m, peer, q, candidates, now)
+		r.proposeLocked(m, peer, q, own, now)
 	case in.state == issued:
 		if !in.crossedBy(m) {
-			r.proposeLocked(m, peer, q, candidates, now)
+			r.proposeLocked(m, peer, q, own, now)
 			return
 		}
 		in.responder.requests = []request{q}
 		in.tell(&in.responder)
 	case in.initiator.party == m.party:
-		r.joinLocked(in, m, q, candidates)
+		r.joinLocked(in, m, q, own)
 		if in.state == waiting {
 			r.waitLocked(in, now)
 		}
 	default:
-		r.consentLocked(in, m, q, candidates, now)
+		r.consentLocked(in, m, q, own, now)
 	}
 }
 
@@ -119,7 +125,7 @@ func (in *meeting) crossedBy(m *member) bool {
 }
 
 // proposeLocked starts a meeting.
-func (r *registry) proposeLocked(m *member, peer proto.ID, q request, candidates []proto.Candidate, now time.Time) {
+func (r *registry) proposeLocked(m *member, peer proto.ID, q request, own stated, now time.Time) {
 	if len(m.asked) >= maxAsked {
 		m.out.send(&proto.Declined{Request: q.number, Code: proto.CodeBusy})
 		return
@@ -130,20 +136,20 @@ func (r *registry) proposeLocked(m *member, peer proto.ID, q request, candidates
 		responder: side{party: party{id: peer}},
 	}
 	r.between[pair{m.party, peer}] = in
-	r.joinLocked(in, m, q, candidates)
+	r.joinLocked(in, m, q, own)
 	r.seekLocked(in, now)
 }
 
 // joinLocked adds a request of the initiator. It may come from a new
 // connection of that instance, whose requests on the old one are void.
-func (r *registry) joinLocked(in *meeting, m *member, q request, candidates []proto.Candidate) {
+func (r *registry) joinLocked(in *meeting, m *member, q request, own stated) {
 	if len(in.initiator.requests) >= maxAsked {
 		m.out.send(&proto.Declined{Request: q.number, Code: proto.CodeBusy})
 		return
 	}
 	in.initiator.member = m
 	in.initiator.requests = append(in.initiator.requests, q)
-	in.initiator.candidates = ownCandidates(candidates)
+	in.initiator.stated = own.allowed()
 	if m.asked == nil {
 		m.asked = make(map[*meeting]struct{})
 	}
@@ -151,10 +157,10 @@ func (r *registry) joinLocked(in *meeting, m *member, q request, candidates []pr
 }
 
 // consentLocked takes a request of the other side as its consent.
-func (r *registry) consentLocked(in *meeting, m *member, q request, candidates []proto.Candidate, now time.Time) {
+func (r *registry) consentLocked(in *meeting, m *member, q request, own stated, now time.Time) {
 	if in.initiator.member == nil {
 		r.removeLocked(in)
-		r.proposeLocked(m, in.initiator.id, q, candidates, now)
+		r.proposeLocked(m, in.initiator.id, q, own, now)
 		return
 	}
 	if len(in.responder.requests) >= maxAsked || in.state == waiting && len(m.offers) >= maxOffers {
@@ -165,7 +171,7 @@ func (r *registry) consentLocked(in *meeting, m *member, q request, candidates [
 		r.assignLocked(in, m)
 	}
 	in.responder.requests = append(in.responder.requests, q)
-	r.acceptLocked(in, candidates, now)
+	r.acceptLocked(in, own, now)
 }
 
 // seekLocked offers the meeting to the responder; if it is not there, it waits
@@ -256,21 +262,23 @@ func (r *registry) answer(m *member, a *proto.Answer, now time.Time) {
 	in := m.offers[a.Introduction]
 	switch {
 	case in == nil || in.state != offered:
+	case !a.Accept && a.Code == proto.CodeBusy:
+		r.declineLocked(in, proto.CodeBusy)
 	case !a.Accept:
 		r.declineLocked(in, proto.CodeRefused)
 	default:
-		r.acceptLocked(in, a.Candidates, now)
+		r.acceptLocked(in, stated{a.Candidates, a.PortMode}, now)
 	}
 }
 
-// acceptLocked notes that both sides want the meeting. The responder's
-// candidates are its latest.
-func (r *registry) acceptLocked(in *meeting, candidates []proto.Candidate, now time.Time) {
+// acceptLocked notes that both sides want the meeting. What counts is what the
+// responder states last.
+func (r *registry) acceptLocked(in *meeting, own stated, now time.Time) {
 	if in.initiator.member == nil {
 		r.removeLocked(in) // if it comes back it will ask again
 		return
 	}
-	in.responder.candidates = ownCandidates(candidates)
+	in.responder.stated = own.allowed()
 	if in.state != agreed {
 		in.state = agreed
 		r.setTimerLocked(in, now.Add(pongTimeout))
@@ -278,9 +286,10 @@ func (r *registry) acceptLocked(in *meeting, candidates []proto.Candidate, now t
 	r.issueIfMeasuredLocked(in, now)
 }
 
-// ownCandidates removes what a client has no business to state.
-func ownCandidates(stated []proto.Candidate) []proto.Candidate {
-	return slices.DeleteFunc(slices.Clone(stated), func(c proto.Candidate) bool { return c.Kind != proto.Host })
+// allowed leaves out what a client has no business to state.
+func (s stated) allowed() stated {
+	s.candidates = slices.DeleteFunc(slices.Clone(s.candidates), func(c proto.Candidate) bool { return c.Kind != proto.Host })
+	return s
 }
 
 // firstPongLocked issues what waited for the first round trip of m.
@@ -335,6 +344,7 @@ func (s *side) statement() proto.Party {
 		RTT:        s.member.rtt.micros(),
 		Observed:   s.member.observed,
 		Candidates: s.candidates,
+		PortMode:   s.portMode,
 	}
 }
 
@@ -389,7 +399,7 @@ func (r *registry) initiatorLostLocked(in *meeting, now time.Time) {
 	responder := in.responder
 	r.removeLocked(in)
 	for _, q := range responder.requests { // it has asked itself: now it leads
-		r.requestLocked(responder.member, in.initiator.id, q, responder.candidates, now)
+		r.requestLocked(responder.member, in.initiator.id, q, responder.stated, now)
 	}
 }
 

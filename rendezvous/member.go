@@ -41,6 +41,11 @@ type member struct {
 type policy struct {
 	answers    bool // everybody's
 	answersFor []proto.ID
+	away       time.Duration // for how long it is expected back after its connection's end
+}
+
+func policyOf(reg *proto.Register) policy {
+	return policy{reg.Answers, reg.AnswersFor, min(time.Duration(reg.Away)*time.Second, proto.MaxWait)}
 }
 
 // names reports whether introductions from id are answered by name.

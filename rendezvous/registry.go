@@ -97,7 +97,7 @@ func (r *registry) join(m *member, reg *proto.Register, now time.Time) proto.Cod
 	if code := r.roomLocked(m, old); code != proto.CodeOK {
 		return code
 	}
-	m.plan, m.policy = reg.PlanVersion, policy{reg.Answers, reg.AnswersFor}
+	m.plan, m.policy = reg.PlanVersion, policyOf(reg)
 	r.members[m.id] = append(r.members[m.id], m)
 	r.count++
 	r.perSource[m.source]++
@@ -146,7 +146,7 @@ func (r *registry) update(m *member, reg *proto.Register, now time.Time) error {
 	if m.gone {
 		return nil
 	}
-	m.plan, m.policy = reg.PlanVersion, policy{reg.Answers, reg.AnswersFor}
+	m.plan, m.policy = reg.PlanVersion, policyOf(reg)
 	m.out.send(&proto.Registered{Observed: m.observed, ProbePorts: r.cfg.ProbePorts})
 	r.adoptLocked(m, now)
 	return nil
@@ -169,7 +169,7 @@ func (r *registry) leaveLocked(m *member, now time.Time) {
 	if r.perSource[m.source]--; r.perSource[m.source] == 0 {
 		delete(r.perSource, m.source)
 	}
-	if grace := r.cfg.restartGrace(); grace > 0 && !r.closed {
+	if grace := max(r.cfg.restartGrace(), m.away); grace > 0 && !r.closed {
 		id, d := m.id, &departure{policy: m.policy, until: now.Add(grace)}
 		r.departures[id] = append(r.departures[id], d)
 		r.timers.set(d.until, func(time.Time) { remove(r.departures, id, d) })

@@ -107,7 +107,7 @@ func (a *actor) welcomed() {
 }
 
 func (a *actor) registration(p policy) *proto.Register {
-	return &proto.Register{Instance: a.instance, PlanVersion: proto.PlanVersion, Answers: p.answers, AnswersFor: p.answersFor}
+	return &proto.Register{Instance: a.instance, PlanVersion: proto.PlanVersion, Answers: p.answers, AnswersFor: p.answersFor, Away: uint16(p.away / time.Second)}
 }
 
 // got returns what was sent to the client since it was called last.

@@ -202,7 +202,7 @@ func runNode(t testing.TB, cfg ClientConfig) *node {
 	cfg.State = func(s State) { n.states <- s }
 	cfg.Introduced = func(in Introduction) { n.introduced <- in }
 	if cfg.Offer == nil {
-		cfg.Offer = func(proto.ID) ([]proto.Candidate, bool) { return nil, true }
+		cfg.Offer = func(proto.ID) ([]proto.Candidate, proto.Code) { return nil, proto.CodeOK }
 	}
 	n.Client = NewClient(cfg)
 	ctx, cancel := context.WithCancel(context.Background())

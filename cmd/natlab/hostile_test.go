@@ -114,7 +114,7 @@ func introduceHostile(t *testing.T, b *bench, key *identity.Key, aims []netip.Ad
 		Server: b.url, Key: key, Instance: proto.NewToken(),
 		Dial:       func(ctx context.Context) (net.Conn, error) { return b.lab.A.Dial(ctx, b.url.HostPort()) },
 		Answers:    true,
-		Offer:      func(proto.ID) ([]proto.Candidate, bool) { return candidates, true },
+		Offer:      func(proto.ID) ([]proto.Candidate, proto.Code) { return candidates, proto.CodeOK },
 		Introduced: func(rendezvous.Introduction) { close(introduced) },
 		State: func(s rendezvous.State) {
 			if s.Registered {
