@@ -116,7 +116,7 @@ func (n *Node) connect(ctx context.Context, w wish) (*Session, error) {
 func (n *Node) unfinished(ctx context.Context, w wish) error {
 	e := &DialError{Peer: w.peer, Phase: PhaseIntroduce, Err: ctx.Err()}
 	n.mu.Lock()
-	registered := n.registered
+	registered := n.registered || n.suspended
 	n.mu.Unlock()
 	switch m := n.meetingWith(w.peer); {
 	case m != nil:
@@ -287,7 +287,11 @@ func (n *Node) attempt(ctx context.Context, w wish) (*Session, error) {
 			return nil, n.introduceError(w.peer, err)
 		}
 		if m != nil {
-			return m.await(ctx)
+			s, err := m.await(ctx)
+			if errors.Is(err, errBusy) && n.isSequential() && n.awaitSocket(ctx) {
+				continue // it came while another one was under way
+			}
+			return s, err
 		}
 		// The server took our request for one that had crossed an introduction
 		// which we have used up already. It does so once.
@@ -337,6 +341,8 @@ func (n *Node) introduceError(id proto.ID, err error) error {
 		e.Err = fmt.Errorf("%w (%v)", ErrOffline, declined.Code)
 	case declined.Code == proto.CodeRefused:
 		e.Err = ErrNotAuthorised
+	case declined.Code == proto.CodeBusy:
+		e.Err = fmt.Errorf("the peer, or the server, is busy with others: try again in a few seconds (%w)", err)
 	}
 	return e
 }

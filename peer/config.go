@@ -9,6 +9,7 @@ import (
 
 	"github.com/peerd/peerd/proto"
 	"github.com/peerd/peerd/proto/identity"
+	"github.com/peerd/peerd/punch/reuse"
 )
 
 // Config says what a Node is. Key and Server are required.
@@ -17,6 +18,9 @@ type Config struct {
 	Server proto.ServerURL
 	// LocalPort is the one local TCP port; 0 lets the system choose a free one.
 	LocalPort uint16
+	// PortMode is how the port is used; 0 is the best mode that works on this
+	// system, which Start finds out. Start fails if it does not work here.
+	PortMode reuse.Mode
 	// Answer has the node listed as answering: peers that are allowed may ask
 	// to be introduced to it at any time. A node that is connecting to a peer
 	// always answers that peer, of those that it connects to at once
@@ -57,6 +61,9 @@ type Config struct {
 func (c Config) check() error {
 	if c.Key == nil || c.Server.Key.IsZero() {
 		return fmt.Errorf("peer: Config needs a Key and a Server")
+	}
+	if c.PortMode > reuse.Sequential {
+		return fmt.Errorf("peer: Config.PortMode is %v", c.PortMode)
 	}
 	if len(c.AnswerFor) > proto.MaxAnswersFor {
 		return fmt.Errorf("peer: Config.AnswerFor has %d peers, and at most %d are possible", len(c.AnswerFor), proto.MaxAnswersFor)

@@ -6,6 +6,7 @@ import (
 
 	"github.com/peerd/peerd/proto"
 	"github.com/peerd/peerd/punch"
+	"github.com/peerd/peerd/punch/reuse"
 )
 
 // Event is one thing that happened to a node. Exactly the fields that belong to
@@ -20,9 +21,14 @@ type Event struct {
 	// Permanent, of Unregistered: there is no next attempt, because it would
 	// fail in the same way. The node can only be closed.
 	Permanent bool
+	Port      uint16      // Claimed, Moved: the local port
+	Mode      reuse.Mode  // Claimed: how it is used
 	Punch     punch.Event // Punch
 	Path      Path        // Connected, Disconnected
-	Err       error       // Unregistered, ConnectFailed, Disconnected
+	// Err is the reason, of Unregistered, ConnectFailed and Disconnected. Of Claimed
+	// it is why the port is not shared, and of Moved why the registration is not
+	// from the node's own port; nil if it is.
+	Err error
 }
 
 // EventKind says what happened.
@@ -30,6 +36,9 @@ type EventKind string
 
 // The kinds of events.
 const (
+	Claimed       EventKind = "claimed"      // the local port
+	Moved         EventKind = "moved"        // the registration comes from another local port; reuse.Sequential only
+	Suspended     EventKind = "suspended"    // the registration makes way for a meeting; reuse.Sequential only
 	Registered    EventKind = "registered"   // with the rendezvous server
 	Unregistered  EventKind = "unregistered" // an attempt failed, or the connection is lost
 	Introducing   EventKind = "introducing"  // this node asked for an introduction

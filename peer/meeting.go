@@ -5,10 +5,12 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/peerd/peerd/peer/stream"
 	"github.com/peerd/peerd/proto"
 	"github.com/peerd/peerd/punch"
+	"github.com/peerd/peerd/punch/reuse"
 	"github.com/peerd/peerd/rendezvous"
 )
 
@@ -70,10 +72,11 @@ func (n *Node) meet(intro rendezvous.Introduction) *meeting {
 	case n.closing:
 		m.fail(ErrClosed)
 		return m
-	case len(n.meetings) >= maxMeetings:
+	case len(n.meetings) >= n.maxMeetings():
 		m.fail(errBusy)
 		return m
 	}
+	n.sequence.due = time.Time{} // here it is
 	n.endOldMeetingsLocked(m.peer)
 	n.meetings[id] = m
 	n.met = append(n.met[max(0, len(n.met)-maxMet+1):], id)
@@ -115,9 +118,16 @@ func (m *meeting) run() {
 	defer m.tasks.Wait()
 	defer m.cancel()
 	n.emit(Event{Kind: Introduced, Peer: m.peer})
+	release := n.takeSocket(ctx)
+	if release == nil {
+		m.fail(ErrClosed)
+		return
+	}
+	defer release()
 	punching, err := punch.Start(punch.RunConfig{
 		Transcript: m.intro.Transcript, Role: m.intro.Role, Secret: m.intro.Secret,
-		Received: m.intro.Received, Dial: n.dialPeer, Gate: n.gate,
+		Received: m.intro.Received, Dial: dialsFrom(n.source()), Gate: n.gate,
+		Deaf: n.mode != reuse.Shared, Sequential: n.isSequential(),
 		Admit: m.admission().Admit, Quiet: n.sharing.QuietDial, Budget: n.budget, Trace: m.trace,
 	})
 	if err != nil {

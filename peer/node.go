@@ -33,14 +33,19 @@ type Node struct {
 
 	// Set once by Start, under mu, before anything else needs them; nil until
 	// then.
-	sharing reuse.Capabilities
-	port    *reuse.Port
-	gate    *punch.Gate
-	client  *rendezvous.Client
+	sharing   reuse.Capabilities
+	mode      reuse.Mode // of the port
+	notShared error      // why that is not Shared
+	port      *reuse.Port
+	gate      *punch.Gate
+	client    *rendezvous.Client
+
+	sequence sequence
 
 	mu         sync.Mutex
 	server     netip.Addr // of the server, as dialled last
 	registered bool
+	suspended  bool                     // the registration, for a meeting
 	observed   netip.AddrPort           // of this node
 	calls      map[wish]*call           // connections that this node is making
 	meetings   map[proto.Token]*meeting // by introduction
@@ -68,6 +73,7 @@ func New(cfg Config) (*Node, error) {
 		services: make(map[string]*listener),
 		remotes:  make(map[proto.ID]int),
 	}
+	n.sequence.socket = make(chan struct{}, 1)
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	n.active, n.retire = context.WithCancel(n.ctx)
 	return n, nil
@@ -82,6 +88,10 @@ func (n *Node) ID() proto.ID { return n.cfg.Key.ID() }
 // error that wraps ErrServer, or ErrClosed. It is to be called once; Close must
 // be called even if it fails.
 func (n *Node) Start(ctx context.Context) error {
+	if err := n.claim(); err != nil {
+		return err
+	}
+	n.emit(Event{Kind: Claimed, Port: n.port.Number(), Mode: n.mode, Err: n.notShared})
 	if err := n.launch(); err != nil {
 		return err
 	}
@@ -95,8 +105,8 @@ func (n *Node) Start(ctx context.Context) error {
 	}
 }
 
-// launch starts what runs until Close.
-func (n *Node) launch() error {
+// claim finds out how the local port can be used, and takes it.
+func (n *Node) claim() error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	switch {
@@ -105,26 +115,44 @@ func (n *Node) launch() error {
 	case n.port != nil:
 		return errors.New("the node has been started already")
 	}
-	sharing, err := reuse.Probe()
+	system, err := reuse.Probe()
 	if err != nil {
 		return err
 	}
-	port, err := reuse.Claim(n.cfg.LocalPort, sharing.Mode)
+	mode, notShared, err := n.cfg.chooseMode(system)
 	if err != nil {
 		return err
 	}
-	n.sharing, n.port = sharing, port
+	port, err := reuse.Claim(n.cfg.LocalPort, mode)
+	if err != nil {
+		return err
+	}
+	n.sharing, n.mode, n.notShared, n.port = system, mode, notShared, port
 	n.gate = punch.NewGate(n.cfg.Logger)
-	for _, l := range port.Listeners() {
+	return nil
+}
+
+// launch starts what runs until Close.
+func (n *Node) launch() error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.closing {
+		return ErrClosed
+	}
+	for _, l := range n.port.Listeners() {
 		n.tasks.Go(func() { n.gate.Serve(l) })
 	}
 	n.client = rendezvous.NewClient(rendezvous.ClientConfig{
 		Server: n.cfg.Server, Key: n.cfg.Key, Instance: n.instance,
 		Dial: n.dialServer, Answers: n.cfg.Answer, AnswersFor: n.cfg.AnswerFor, Agent: n.cfg.Agent,
+		PortMode: wireMode(n.mode), Away: n.away(),
 		Offer: n.consent, Introduced: n.introduced, State: n.registration,
 		Logger: n.cfg.Logger,
 	})
 	n.tasks.Go(func() { n.client.Run(n.active) })
+	if n.isSequential() {
+		n.tasks.Go(n.stayHome)
+	}
 	return nil
 }
 
@@ -148,6 +176,7 @@ func (n *Node) Observed() netip.AddrPort {
 // registration follows what becomes of the registration.
 func (n *Node) registration(s rendezvous.State) {
 	n.mu.Lock()
+	n.suspended = s.Suspended
 	if n.registered = s.Registered && !n.closing; s.Registered {
 		n.observed = s.Observed
 	}
@@ -155,6 +184,10 @@ func (n *Node) registration(s rendezvous.State) {
 	if s.Registered {
 		n.emit(Event{Kind: Registered, Observed: s.Observed})
 		n.settle(nil)
+		return
+	}
+	if s.Suspended {
+		n.emit(Event{Kind: Suspended})
 		return
 	}
 	err := fmt.Errorf("%w: %s: %w", ErrServer, n.cfg.Server.HostPort(), s.Err)
@@ -196,7 +229,11 @@ func (n *Node) dialServer(ctx context.Context) (net.Conn, error) {
 func (n *Node) dialServerAt(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, serverDialTimeout)
 	defer cancel()
-	conn, err := n.dialFreed(ctx, to)
+	dial := n.dialFreed
+	if n.isSequential() {
+		dial = n.dialInTurn
+	}
+	conn, err := dial(ctx, to)
 	if err != nil {
 		return nil, err
 	}
@@ -236,9 +273,9 @@ const (
 	freedSoon = time.Second
 )
 
-// dialPeer makes one dial for the punching executor.
-func (n *Node) dialPeer(to netip.AddrPort, ttl int) punch.Dialling {
-	return dialling{n.port.Begin(to, ttl)}
+// dialsFrom makes the dials of the punching executor.
+func dialsFrom(p *reuse.Port) func(to netip.AddrPort, ttl int) punch.Dialling {
+	return func(to netip.AddrPort, ttl int) punch.Dialling { return dialling{p.Begin(to, ttl)} }
 }
 
 // dialling says in punch's words how a dial ended.
@@ -279,16 +316,20 @@ func (n *Node) candidates() []proto.Candidate {
 	if err != nil {
 		n.cfg.Logger.Warn("going on without host candidates", "err", err)
 	}
-	return host.Candidates(n.port.Number())
+	return host.Candidates(n.source().Number())
 }
 
 // consent decides on an offer.
-func (n *Node) consent(id proto.ID) ([]proto.Candidate, bool) {
-	if !n.mayConnect(id) {
+func (n *Node) consent(id proto.ID) ([]proto.Candidate, proto.Code) {
+	switch {
+	case !n.mayConnect(id):
 		n.emit(Event{Kind: Refused, Peer: id})
-		return nil, false
+		return nil, proto.CodeRefused
+	case !n.isFreeFor(id):
+		n.cfg.Logger.Debug("busy: the local port takes one socket at a time, and another peer has been introduced", "peer", id)
+		return nil, proto.CodeBusy
 	}
-	return n.candidates(), true
+	return n.candidates(), proto.CodeOK
 }
 
 func (n *Node) emit(e Event) {

@@ -2,6 +2,7 @@ package peer
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -79,5 +80,5 @@ func (n *Node) Close() error {
 		n.gate.Close()
 	}
 	n.tasks.Wait()
-	return err
+	return errors.Join(err, n.endSequence())
 }

@@ -11,12 +11,19 @@ import (
 // Status is what a node is doing. Its JSON form, and that of what it holds, is
 // stable: fields may be added.
 type Status struct {
-	ID         proto.ID        `json:"id"`
-	Server     string          `json:"server"`     // the rendezvous server, host:port
-	Registered bool            `json:"registered"` // with it, at this moment
-	Observed   netip.AddrPort  `json:"observed"`   // this node as the server saw it last; "" before
-	Port       uint16          `json:"port"`       // the one local TCP port; 0 before Start
-	Sessions   []SessionStatus `json:"sessions"`   // in the order in which they came about; never null
+	ID         proto.ID       `json:"id"`
+	Server     string         `json:"server"`     // the rendezvous server, host:port
+	Registered bool           `json:"registered"` // with it, at this moment
+	Observed   netip.AddrPort `json:"observed"`   // this node as the server saw it last; "" before
+	Port       uint16         `json:"port"`       // the one local TCP port; 0 before Start
+	// PortMode is how the port is used, a reuse.Mode ("" before Start), and NotShared
+	// why that is not "shared" ("" if it is).
+	PortMode  string `json:"port_mode"`
+	NotShared string `json:"not_shared"`
+	// RegisteredFrom is the local port of the registration: Port, unless that takes
+	// one socket at a time and a session has it.
+	RegisteredFrom uint16          `json:"registered_from"`
+	Sessions       []SessionStatus `json:"sessions"` // in the order in which they came about; never null
 }
 
 // SessionStatus is what a session is doing.
@@ -36,7 +43,12 @@ type SessionStatus struct {
 func (n *Node) Status() Status {
 	st := Status{ID: n.ID(), Server: n.cfg.Server.HostPort(), Port: n.Port(), Sessions: []SessionStatus{}}
 	n.mu.Lock()
-	st.Registered, st.Observed = n.registered, n.observed
+	if st.Registered, st.Observed = n.registered, n.observed; n.port != nil {
+		st.PortMode, st.RegisteredFrom = n.mode.String(), n.sourceLocked().Number()
+	}
+	if n.notShared != nil {
+		st.NotShared = n.notShared.Error()
+	}
 	sessions := n.sessionsLocked()
 	n.mu.Unlock()
 	for _, s := range sessions {

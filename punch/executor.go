@@ -203,11 +203,11 @@ func (e *Executor) expire() {
 	if e.alive > 0 || e.stopped {
 		return
 	}
-	how := fmt.Sprintf("within %v", micros(e.cfg.Plan.Limit-e.cfg.Plan.Start))
+	how := fmt.Sprintf("no connection within %v", micros(e.cfg.Plan.Limit-e.cfg.Plan.Start))
 	if e.until(e.cfg.Plan.Limit) > 0 {
-		how = "and nothing is left to dial"
+		how = "no connection, and nothing is left to dial"
 	}
-	err := fmt.Errorf("no connection %s%s: %s", how, e.hint(), e.summary())
+	err := fmt.Errorf("%s%s: %s", how, e.hint(), e.summary())
 	e.trace(Event{Kind: Expired, Err: err})
 	e.Stop()
 	e.cfg.Expired(err)
@@ -215,10 +215,13 @@ func (e *Executor) expire() {
 
 // hint says what is special about the two sides.
 func (e *Executor) hint() string {
-	if e.cfg.Plan.Round == 0 {
+	switch {
+	case e.cfg.Plan.Round == 0:
 		return ""
+	case slices.ContainsFunc(e.targets, func(t *target) bool { return t.step.To.Addr.Addr().IsLoopback() }):
+		return "; neither side can listen on its port (port-mode), and two dials hardly ever cross on one host"
 	}
-	return ", and neither side can listen on its port (see port-mode), so two dials would have to cross"
+	return "; neither side can listen on its port (port-mode), so two dials would have to cross"
 }
 
 // summary says for each target how its last dial ended.

@@ -184,7 +184,7 @@ func TestExhausted(t *testing.T) {
 	s.connect()
 	s.h.Received(make([]byte, proto.PreambleSize)) // a stranger
 	r.pass(time.Millisecond)
-	if r.ended == nil || !strings.Contains(r.ended.Error(), "nothing is left to dial, and neither side can listen") {
+	if r.ended == nil || !strings.Contains(r.ended.Error(), "nothing is left to dial; neither side can listen on its port (port-mode), so two") {
 		t.Errorf("expired: %v", r.ended)
 	}
 }

@@ -23,6 +23,9 @@ type RunConfig struct {
 	Gate *Gate
 	// Admit returns why an address must not be dialled from here, or nil.
 	Admit func(Step) error
+	// Deaf says that nothing serves the Gate, Sequential that there is one socket
+	// at a time.
+	Deaf, Sequential bool
 	// Quiet says that Dial can dial with a TTL above 0, quietly; see Sockets.
 	Quiet  bool
 	Budget *Budget     // the node's; nil is without bounds
@@ -70,6 +73,7 @@ func Start(cfg RunConfig) (*Run, error) {
 		Clock: r.loop, Sockets: netSockets{r},
 		Rand:  rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())),
 		Admit: cfg.Admit, Quiet: cfg.Quiet, Budget: cfg.Budget,
+		Deaf: cfg.Deaf, Sequential: cfg.Sequential,
 		Connected: r.connected, Proven: r.proven, Expired: r.expired,
 		Trace: cfg.Trace,
 	})
