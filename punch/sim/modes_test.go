@@ -59,7 +59,7 @@ func times(results []Result) string {
 func TestModesBehindNATs(t *testing.T) {
 	for _, a := range portModes {
 		for _, b := range portModes {
-			results := runEach(modeCases(a, b, cases()/14, func(*Case) {}))
+			results := runEach(modeCases(a, b, cases()/28, func(*Case) {}))
 			stunned := 0
 			for _, r := range results {
 				if err := wrong(r); err != nil {
@@ -124,7 +124,7 @@ func quietDelay(quiet bool) time.Duration {
 
 // near returns cases of two hosts on one network that cannot listen.
 func near(rtt, offset time.Duration, quiet bool, version uint32) []Case {
-	list := make([]Case, cases()/70)
+	list := make([]Case, cases()/100)
 	for i := range list {
 		c := Case{Seed: uint64(i) + 1, RTT: rtt, Jitter: rtt / 4, Near: true, Version: version}
 		r := source(c.Seed, 99)
