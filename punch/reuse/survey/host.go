@@ -27,8 +27,10 @@ var groups = map[Address]netip.Addr{
 // Open finds this machine's addresses.
 func Open() (*Host, error) {
 	loop4 := netip.AddrFrom4([4]byte{127, 0, 0, 1})
-	if err := canBind(loop4); err != nil {
-		return nil, fmt.Errorf("%v is no address of this machine: %w; bring its loopback interface up", loop4, err)
+	if err := canUse(loop4); exhausted(err) != nil {
+		return nil, exhausted(err)
+	} else if err != nil {
+		return nil, fmt.Errorf("%v cannot be used on this machine: %w; bring its loopback interface up", loop4, err)
 	}
 	h := &Host{addrs: map[Address]netip.Addr{Wild4: netip.IPv4Unspecified(), Loop4: loop4, Group4: groups[Group4]}}
 	h.turn.Store(rand.Uint32N(numbers)) // not all programs that start now want the same
@@ -37,8 +39,8 @@ func Open() (*Host, error) {
 		h.leave(err, Specific4)
 	}
 	loop6 := netip.IPv6Loopback()
-	if err := canBind(loop6); err != nil {
-		h.leave(fmt.Errorf("%v cannot be bound: %w", loop6, err), Wild6, Loop6, Specific6, WildDual, Group6)
+	if err := canUse(loop6); err != nil {
+		h.leave(fmt.Errorf("%v cannot be used: %w", loop6, err), Wild6, Loop6, Specific6, WildDual, Group6)
 		return h, nil
 	}
 	h.addrs[Wild6], h.addrs[WildDual] = netip.IPv6Unspecified(), netip.IPv6Unspecified()
@@ -49,15 +51,28 @@ func Open() (*Host, error) {
 	return h, nil
 }
 
-// canBind binds a socket of this package's: those of package net ask for more
-// than every system has.
-func canBind(addr netip.Addr) error {
-	s, err := newSocket(true, addr.Is6())
+// canUse binds a socket to an address and connects another to it, which sends
+// nothing: Linux lets 127.0.0.1 be bound on a loopback interface that is down.
+// Sockets of package net ask for more than every system has.
+func canUse(addr netip.Addr) error {
+	bound, err := newSocket(true, addr.Is6())
 	if err != nil {
-		return err
+		return failed("socket", err)
 	}
-	defer s.close()
-	return s.bind(netip.AddrPortFrom(addr, 0))
+	defer bound.close()
+	if err := bound.bind(netip.AddrPortFrom(addr, 0)); err != nil {
+		return failed("bind", err)
+	}
+	to, err := bound.local()
+	if err != nil {
+		return failed("getsockname", err)
+	}
+	other, err := newSocket(true, addr.Is6())
+	if err != nil {
+		return failed("socket", err)
+	}
+	defer other.close()
+	return failed("connect", other.connect(to))
 }
 
 // ownAddresses are those of the interfaces. A system that does not tell them has
@@ -72,10 +87,10 @@ func ownAddresses() (own []netip.Addr) {
 	return own
 }
 
-// specific takes the first of the candidates that can be bound.
+// specific takes the first of the candidates that can be used.
 func (h *Host) specific(kind Address, candidates []netip.Addr) error {
 	for _, addr := range candidates {
-		if addr.Is6() == kind.Is6() && canBind(addr) == nil {
+		if addr.Is6() == kind.Is6() && canUse(addr) == nil {
 			h.addrs[kind] = addr
 			return nil
 		}

@@ -15,7 +15,7 @@ func System() string {
 
 // otherUser says why no other process can be another user's.
 func otherUser() string {
-	return `a process of another user needs that user's password: run "peerd serve --listen :7878" as one user and as another`
+	return `needs another user's password; to see it, run "peerd serve" as two users at once`
 }
 
 func becomeOther() error { return errors.New(otherUser()) }

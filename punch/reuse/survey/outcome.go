@@ -8,7 +8,8 @@ type Outcome struct {
 	First string
 
 	// Bind is the second socket's. An option that cannot be set, which is how a
-	// system that lacks it answers, shows as "setsockopt ENOPROTOOPT".
+	// system that lacks it answers, shows as "setsockopt ENOPROTOOPT", and as
+	// NoReusePort where there is not even a number to ask with.
 	Bind string
 
 	// Connect is the second socket's, to a listener on another port of its own
@@ -26,6 +27,10 @@ type Outcome struct {
 // NotTried is the outcome of a step that another one's failure kept from being
 // tried.
 const NotTried = "-"
+
+// NoReusePort is the outcome of setting SO_REUSEPORT where x/sys and the system's
+// headers do not have it.
+const NoReusePort = "no SO_REUSEPORT"
 
 // Row is a case and what became of it.
 type Row struct {

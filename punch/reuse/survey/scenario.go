@@ -99,6 +99,10 @@ func (q *inquiry) try(variant string, f attempt) error {
 
 // record keeps an answer.
 func (q *inquiry) record(variant, result, detail string, err error) error {
+	if cannot, ok := err.(*unable); ok && exhausted(cannot.err) == nil {
+		q.skip(variant, cannot.Error())
+		return nil
+	}
 	if said, ok := err.(*statement); ok {
 		result, err = said.Error(), exhausted(said.err)
 	}
@@ -126,6 +130,25 @@ type statement struct {
 
 // Error returns, for instance, "dialer: bind EADDRINUSE".
 func (s *statement) Error() string { return s.who + ": " + s.err.Error() }
+
+// unable says that a question cannot be put.
+type unable struct {
+	without string // what
+	err     *failure
+}
+
+// Error returns, for instance, "needs a dial from a listener's port, which fails
+// with bind WSAEACCES".
+func (u *unable) Error() string { return "needs " + u.without + ", which fails with " + u.err.Error() }
+
+// need makes a system call's error the reason not to put a question; others stay
+// what they are.
+func need(what string, err error) error {
+	if f, ok := err.(*failure); ok {
+		return &unable{what, f}
+	}
+	return err
+}
 
 // say makes a system call's error an answer; others stay what they are.
 func say(who string, err error) error {

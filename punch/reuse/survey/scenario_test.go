@@ -17,15 +17,27 @@ import (
 // asRival makes the test binary the other process.
 const asRival = "PEERD_TEST_RIVAL"
 
+// roles are what the test binary does instead of testing, by the environment
+// variable that says so.
+var roles = map[string]func(value string) error{
+	asRival: func(string) error { return Rival(os.Stdin, os.Stdout) },
+}
+
 func TestMain(m *testing.M) {
-	if os.Getenv(asRival) != "" {
-		if err := Rival(os.Stdin, os.Stdout); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
+	for variable, act := range roles {
+		if value := os.Getenv(variable); value != "" {
+			exitWith(act(value))
 		}
-		os.Exit(0)
 	}
 	goleak.VerifyTestMain(m)
+}
+
+func exitWith(err error) {
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	os.Exit(0)
 }
 
 func startRival(ctx context.Context) *exec.Cmd {

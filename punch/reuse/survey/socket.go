@@ -13,7 +13,7 @@ const (
 var (
 	// errNoOption means that there is no number by which to ask this system for
 	// SO_REUSEPORT.
-	errNoOption = errors.New("no SO_REUSEPORT")
+	errNoOption = errors.New(NoReusePort)
 
 	// errNobody means that no connection waits to be accepted.
 	errNobody = errors.New("nobody waits")

@@ -111,6 +111,12 @@ func (s socket) accept() (socket, error) {
 // endOutput sends a FIN.
 func (s socket) endOutput() error { return unix.Shutdown(int(s), unix.SHUT_WR) }
 
+// end reads, and returns the error; at the end of the stream there is none.
+func (s socket) end() error {
+	_, err := unix.Read(int(s), make([]byte, 1))
+	return err
+}
+
 func (s socket) local() (netip.AddrPort, error) {
 	sa, err := unix.Getsockname(int(s))
 	if err != nil {

@@ -15,6 +15,7 @@ import (
 var (
 	winsock         = windows.NewLazySystemDLL("ws2_32.dll")
 	procAccept      = winsock.NewProc("accept")
+	procRecv        = winsock.NewProc("recv")
 	procSelect      = winsock.NewProc("select")
 	procIoctlsocket = winsock.NewProc("ioctlsocket")
 )
@@ -23,6 +24,9 @@ const (
 	fionbio = 0x8004667e // ioctlsocket: do not block
 	soError = 0x1007
 )
+
+// reusePort does not exist: SO_REUSEADDR is what shares a port.
+const reusePort = 0
 
 // startWinsock is needed once in a process.
 var startWinsock = sync.OnceValue(func() error {
@@ -63,7 +67,7 @@ func (s socket) unblock() error {
 
 func (s socket) close() { windows.Closesocket(windows.Handle(s)) }
 
-// set sets SO_REUSEADDR; SO_REUSEPORT does not exist.
+// set sets SO_REUSEADDR.
 func (s socket) set(o Options) error {
 	if o == Port {
 		return errNoOption
@@ -126,6 +130,15 @@ func (s socket) accept() (socket, error) {
 
 // endOutput sends a FIN.
 func (s socket) endOutput() error { return windows.Shutdown(windows.Handle(s), windows.SHUT_WR) }
+
+// end reads, and returns the error; at the end of the stream there is none.
+func (s socket) end() error {
+	var b [1]byte
+	if r, _, err := procRecv.Call(uintptr(s), uintptr(unsafe.Pointer(&b)), 1, 0); int32(r) < 0 {
+		return err
+	}
+	return nil
+}
 
 func (s socket) local() (netip.AddrPort, error) {
 	sa, err := windows.Getsockname(windows.Handle(s))

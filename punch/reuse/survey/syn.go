@@ -47,65 +47,19 @@ func (b *bench) fill(options Options) (why string, err error) {
 
 // withFullPeer makes an attempt with a peer that does not answer.
 func (q *inquiry) withFullPeer(variant string, f func(b *bench, peer netip.AddrPort) (result, detail string, err error)) error {
+	return q.withPeer(variant, true, func(b, peer *bench) (string, string, error) { return f(b, peer.here()) })
+}
+
+// withPeer makes an attempt with a peer, which has a listener that does not
+// answer if full is set.
+func (q *inquiry) withPeer(variant string, full bool, f func(b, peer *bench) (result, detail string, err error)) error {
 	peer, err := q.host.newBench(false)
 	if err != nil {
 		return err
 	}
 	defer peer.close()
-	why, err := peer.fill(q.sharing)
-	if err != nil {
-		return err
-	}
-	if why != "" {
-		q.skip(variant, why)
-		return nil
-	}
-	return q.try(variant, func(b *bench) (string, string, error) { return f(b, peer.here()) })
-}
-
-// peersSYN has a peer dial the port that may have a listener, and a socket in
-// SYN_SENT to that peer or another.
-func (q *inquiry) peersSYN() error {
-	ways := []struct {
-		variant                    string
-		listener, dialer, stranger bool
-	}{
-		{"SYN_SENT to it and a listener", true, true, false},
-		{"SYN_SENT to it without a listener", false, true, false},
-		{"a listener without SYN_SENT", true, false, false},
-		{"a listener and SYN_SENT to another peer", true, true, true},
-		{"neither", false, false, false},
-	}
-	for _, way := range ways {
-		err := q.withTwoPeers(way.variant, func(b, peer, stranger *bench) (string, string, error) {
-			m := &meeting{q: q, port: b, peer: peer, to: peer.here()}
-			if way.stranger {
-				m.to = stranger.here()
-			}
-			result, err := m.hold(way.listener, way.dialer)
-			return result, "", err
-		})
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// withTwoPeers makes an attempt with two peers that do not answer.
-func (q *inquiry) withTwoPeers(variant string, f func(b, peer, stranger *bench) (result, detail string, err error)) error {
-	stranger, err := q.host.newBench(false)
-	if err != nil {
-		return err
-	}
-	defer stranger.close()
-	peer, err := q.host.newBench(false)
-	if err != nil {
-		return err
-	}
-	defer peer.close()
-	for _, b := range []*bench{stranger, peer} {
-		why, err := b.fill(q.sharing)
+	if full {
+		why, err := peer.fill(q.sharing)
 		if err != nil {
 			return err
 		}
@@ -114,49 +68,72 @@ func (q *inquiry) withTwoPeers(variant string, f func(b, peer, stranger *bench) 
 			return nil
 		}
 	}
-	return q.try(variant, func(b *bench) (string, string, error) { return f(b, peer, stranger) })
+	return q.try(variant, func(b *bench) (string, string, error) { return f(b, peer) })
 }
 
-// meeting is the dial of a peer to the port.
-type meeting struct {
-	q          *inquiry
-	port, peer *bench
-	to         netip.AddrPort // where the port's dialer dials
+// peersSYN has a peer dial the port that may have a listener, and a socket in
+// SYN_SENT to that peer.
+func (q *inquiry) peersSYN() error {
+	for _, way := range []struct {
+		variant          string
+		listener, dialer bool
+	}{
+		{"SYN_SENT to it and a listener", true, true},
+		{"SYN_SENT to it without a listener", false, true},
+		{"a listener without SYN_SENT", true, false},
+		{"neither", false, false},
+	} {
+		err := q.withPeer(way.variant, way.dialer, func(b, peer *bench) (string, string, error) {
+			return q.meeting(b, peer, peer, way.listener, way.dialer)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	const variant = "a listener and SYN_SENT to another peer"
+	other, err := q.host.newBench(false)
+	if err != nil {
+		return err
+	}
+	defer other.close()
+	return q.withPeer(variant, true, func(b, full *bench) (string, string, error) {
+		return q.meeting(b, other, full, true, true)
+	})
 }
 
-// hold opens the port's sockets, has the peer dial, and says who got it.
-func (m *meeting) hold(withListener, withDialer bool) (result string, err error) {
+// meeting opens the port's sockets, of which the dialer dials one peer; has a
+// peer dial the port; and says who got it.
+func (q *inquiry) meeting(port, peer, dialled *bench, withListener, withDialer bool) (result, detail string, err error) {
 	var listener, dialer socket
 	if withListener {
-		if listener, err = m.port.listening(Wild4, m.q.sharing); err != nil {
-			return "", say("listener", err)
+		if listener, err = port.listening(Wild4, q.sharing); err != nil {
+			return "", "", say("listener", err)
 		}
 	}
 	if withDialer {
-		if dialer, err = m.port.bound(Wild4, m.q.sharing); err == nil {
-			err = failed("connect", dialer.connect(m.to))
+		if dialer, err = port.bound(Wild4, q.sharing); err == nil {
+			err = failed("connect", dialer.connect(dialled.here()))
 		}
 		if err != nil {
-			return "", say("dialer", err)
+			return "", "", need("a dial from a listener's port", err)
 		}
 	}
-	s, err := m.peer.bound(Loop4, m.q.sharing)
-	if err == nil {
-		err = m.peer.connect(s, m.port.here())
-	}
+	s, err := peer.bound(Loop4, q.sharing)
 	if err != nil {
-		return "", say("nobody gets it; the peer", err)
+		return "", "", need("a dial from a listener's port", err)
 	}
-	byDialer := withDialer && ended(dialer, settling) == nil
+	if err := peer.connect(s, port.here()); err != nil {
+		return "", "", say("nobody gets it; the peer", err)
+	}
 	byListener := false
 	if withListener {
-		_, err := m.port.accepted(listener, settling)
+		_, err := port.accepted(listener, settling)
 		byListener = err == nil
 		if err != nil && !errors.Is(err, errNobody) {
-			return "", err
+			return "", "", err
 		}
 	}
-	return getter(byDialer, byListener), nil
+	return getter(withDialer && ended(dialer, settling) == nil, byListener), "", nil
 }
 
 func getter(dialer, listener bool) string {

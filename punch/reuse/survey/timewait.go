@@ -86,13 +86,16 @@ func (p *parting) dialBack(options Options) error {
 // leaves no TIME_WAIT.
 const settling = 50 * time.Millisecond
 
-// free reports whether a socket without options can be bound to the port.
-func (p *parting) free() (bool, error) {
+// kept returns what keeps a socket without options from the port, or "".
+func (p *parting) kept() (string, error) {
 	for end := time.Now().Add(settling); ; time.Sleep(settling / 10) {
 		s, err := p.near.bound(Wild4, None)
 		p.near.drop(s)
-		if err == nil || !isInUse(errnoOf(err)) || time.Now().After(end) {
-			return err == nil, exhausted(err)
+		if err == nil {
+			return "", nil
+		}
+		if !isInUse(errnoOf(err)) || time.Now().After(end) {
+			return err.Error(), exhausted(err)
 		}
 	}
 }
@@ -159,8 +162,13 @@ func (q *inquiry) dialledInTimeWait() error {
 					return say("listener", err)
 				}
 				defer p.near.drop(l)
+				result, err = p.dialled(q.sharing, "")
+				return err
 			}
-			result, err = p.dialled(q.sharing)
+			before, err := p.kept()
+			if err == nil {
+				result, err = p.dialled(q.sharing, before)
+			}
 			return err
 		})
 		if err := q.record(variant, result, "", err); err != nil {
@@ -170,9 +178,8 @@ func (q *inquiry) dialledInTimeWait() error {
 	return nil
 }
 
-// dialled says what a dial to the port gets, and whether the TIME_WAIT is gone
-// if it failed.
-func (p *parting) dialled(options Options) (result string, err error) {
+// dialled says what a dial to the port gets; before is what kept said.
+func (p *parting) dialled(options Options, before string) (result string, err error) {
 	err = p.dialBack(options)
 	if err == nil {
 		return "connects", nil
@@ -180,19 +187,24 @@ func (p *parting) dialled(options Options) (result string, err error) {
 	if _, ok := err.(*failure); !ok {
 		return "", err
 	}
-	free, ferr := p.free()
-	if ferr != nil {
-		return "", ferr
-	}
-	if free {
+	after, kerr := p.kept()
+	switch {
+	case kerr != nil:
+		return "", kerr
+	case before == "":
+		return err.Error(), nil
+	case after == "":
 		return err.Error() + ", and the TIME_WAIT is gone", nil
 	}
 	return err.Error() + ", and the TIME_WAIT stays", nil
 }
 
-// linger closes a connection in several ways, and looks what is left.
+// linger closes a connection in several ways, and looks what is left. Where a
+// bind without options passes over TIME_WAIT, as after an ordinary close that is
+// tried first, nothing is said about that.
 func (q *inquiry) linger() error {
-	ways := []struct {
+	blind := false
+	for i, way := range []struct {
 		variant string
 		seconds int // of SO_LINGER; below 0 it is off
 		second  bool
@@ -201,9 +213,8 @@ func (q *inquiry) linger() error {
 		{"closed first, SO_LINGER 5 s", 5, false},
 		{"closed first, SO_LINGER 0 s", 0, false},
 		{"closed second, SO_LINGER off", -1, true},
-	}
-	for _, way := range ways {
-		result := ""
+	} {
+		left, saw := "", ""
 		err := q.meet(None, func(p *parting) (err error) {
 			if way.seconds >= 0 {
 				err = p.here.lingerFor(way.seconds)
@@ -211,40 +222,46 @@ func (q *inquiry) linger() error {
 			if err != nil {
 				return failed("setsockopt", err)
 			}
-			result, err = p.close(way.second)
+			left, saw, err = p.close(way.second)
 			return err
 		})
-		if err := q.record(way.variant, result, "", err); err != nil {
+		blind = blind || i == 0 && left == ""
+		if err := q.record(way.variant, remains(left, blind)+"; the other side sees "+saw, "", err); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+// remains says whether a connection left a TIME_WAIT that keeps the port.
+func remains(left string, blind bool) string {
+	switch {
+	case blind:
+		return "TIME_WAIT or not cannot be told, for it keeps no port"
+	case left != "":
+		return "TIME_WAIT"
+	}
+	return "no TIME_WAIT"
+}
+
 // close closes both ends, the port's second if that is asked for, and says what
-// is left.
-func (p *parting) close(second bool) (result string, err error) {
+// keeps the port and what the other side saw.
+func (p *parting) close(second bool) (left, saw string, err error) {
 	first, last := p.here, p.there
 	if second {
 		first, last = last, first
 	}
 	p.drop(first)
 	if _, err := last.wait(input, patience); err != nil {
-		return "", failed("poll", err)
+		return "", "", failed("poll", err)
 	}
-	saw := "an end"
-	if err := last.failure(); err != nil {
+	saw = "an end"
+	if err := last.end(); err != nil {
 		saw = errnoName(err)
 	}
 	p.drop(last)
-	free, err := p.free()
-	if err != nil {
-		return "", err
-	}
-	if free {
-		return "no TIME_WAIT; the other side sees " + saw, nil
-	}
-	return "TIME_WAIT; the other side sees " + saw, nil
+	left, err = p.kept()
+	return left, saw, err
 }
 
 func (p *parting) drop(s socket) {

@@ -28,6 +28,9 @@ func (h *Host) TryAll(ctx context.Context) (rows []Row, err error) {
 // Try makes the sockets of a case, and leaves nothing behind. It fails if the
 // probe itself does, as for want of descriptors.
 func (h *Host) Try(c Case) (Outcome, error) {
+	if c.FirstOptions&Port != 0 && reusePort == 0 {
+		return Outcome{NoReusePort, NotTried, NotTried, NotTried}, nil
+	}
 	var o Outcome
 	for range freshTries {
 		b, err := h.newBench(c.UDP)
