@@ -48,8 +48,8 @@ func matricesOf(rows []survey.Row) (list []matrix) {
 // letters stand for the outcomes that occurred.
 type letters map[survey.Outcome]string
 
-// lettersFor gives + to success, x to the commonest failure, and a, b, c … to
-// the rest as they become rarer.
+// lettersFor gives + to success, a dot where an option cannot be set, x
+// to the commonest failure, and a, b, c … to the rest as they become rarer.
 func lettersFor(rows []survey.Row) letters {
 	counts := make(map[survey.Outcome]int)
 	for _, r := range rows {
@@ -64,6 +64,8 @@ func lettersFor(rows []survey.Row) letters {
 		switch {
 		case !failed(o):
 			l[o] = "+"
+		case lacksOption(o):
+			l[o] = "."
 		case rest == "":
 			l[o] = "?"
 		default:
@@ -78,6 +80,16 @@ func failed(o survey.Outcome) bool {
 	return o.First != "" || o.Bind != "" || o.Connect != "" || o.Listen != "" && o.Listen != survey.NotTried
 }
 
+// lacksOption reports whether an option was asked for that cannot be set here.
+func lacksOption(o survey.Outcome) bool { return isLack(o.First) || isLack(o.Bind) }
+
+func isLack(step string) bool {
+	return step == survey.NoReusePort || strings.HasPrefix(step, "setsockopt ")
+}
+
+// conflicts reports whether the sockets are in each other's way.
+func conflicts(o survey.Outcome) bool { return failed(o) && !lacksOption(o) }
+
 // legend explains the letters, a line each.
 func (l letters) legend() string {
 	lines := []string{"  +  both sockets have the port: the second binds, connects and, for TCP, listens"}
@@ -86,11 +98,14 @@ func (l letters) legend() string {
 			lines = append(lines, fmt.Sprintf("  %s  %s", l[o], explained(o)))
 		}
 	}
-	return strings.Join(lines, "\n")
+	return strings.Join(slices.Compact(lines), "\n")
 }
 
 // explained says how a case failed.
 func explained(o survey.Outcome) string {
+	if lacksOption(o) {
+		return "an option cannot be set: " + cmp.Or(o.First, o.Bind)
+	}
 	if o.First != "" {
 		return "there is no first socket: " + o.First
 	}
@@ -127,7 +142,7 @@ func (m matrix) text(l letters) string {
 		for i := range block {
 			block[i][2] = l.spell(row)
 		}
-		if slices.IndexFunc(row[:], failed) < 0 {
+		if !slices.ContainsFunc(row[:], conflicts) {
 			harmless = append(harmless, block...)
 		} else {
 			lines = append(lines, block...)
