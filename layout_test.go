@@ -59,6 +59,7 @@ var mayImport = map[string]map[string]string{
 		"peer/tunnel":       "what permit-open and permit-listen may say",
 		"cmd/peerd/ownfile": "the file is the user's own",
 	},
+	"cmd/peerd/wine": {},
 	"cmd/peerd": {
 		"cmd/peerd/ownfile":    "the configuration file",
 		"cmd/peerd/authorized": "who may connect",

@@ -20,6 +20,7 @@ var mayNameSystems = map[string]string{
 	"punch/sim":       "models Linux's TCP and netfilter, and has natlab's profiles",
 	"cmd/natlab":      "runs the lab, and measures in it what a kernel and its programs do",
 	"layout_test.go":  "lists packages, and one of those under punch/reuse has a system's name",
+	"cmd/peerd/wine":  "runs the Windows program",
 	"systems_test.go": "this rule",
 }
 
