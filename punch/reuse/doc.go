@@ -7,7 +7,9 @@
 // works. Claim makes sure that nobody else uses the port and takes it in a mode:
 // with one listener per address family and, where the operating system can,
 // pinned, so that on Linux another process of the same user that also sets
-// SO_REUSEPORT gets none of the node's inbound connections; or without.
+// SO_REUSEPORT and listens on all addresses gets none of the node's inbound
+// connections (one that listens on a single address gets those to it, pinned or
+// not); or without.
 //
 // What is known of a system stands in its file, system_*.go.
 package reuse

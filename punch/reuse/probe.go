@@ -17,7 +17,7 @@ type Capabilities struct {
 	NotShared   error // why Shared does not work; nil if it does
 	NotDialOnly error // why DialOnly does not work; nil if it does
 	ReusePort   bool  // SO_REUSEPORT exists and can be set
-	Pinned      bool  // a second listener of the port gets nothing
+	Pinned      bool  // a second listener on all addresses gets nothing
 	QuietDial   bool  // Begin takes a TTL
 }
 
