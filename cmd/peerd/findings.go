@@ -46,12 +46,17 @@ func (p *program) surveySockets(ctx context.Context) (f findings, err error) {
 
 // text is what "sockets" prints for people.
 func (f findings) text() string {
-	l := lettersFor(f.rows)
-	parts := []string{f.heading(), l.legend()}
-	for _, same := range grouped(matricesOf(f.rows), func(m matrix) string { return m.protocol + m.text(l) }) {
+	return strings.Join([]string{f.heading(), tablesOf(f.rows), answersText(f.scenarios), f.modesText()}, "\n\n")
+}
+
+// tablesOf is the part that does not tell of this machine: the legend and the
+// matrices.
+func tablesOf(rows []survey.Row) string {
+	l := lettersFor(rows)
+	parts := []string{l.legend()}
+	for _, same := range grouped(matricesOf(rows), func(m matrix) string { return m.protocol + m.text(l) }) {
 		parts = append(parts, titleOf(same)+"\n"+same[0].text(l))
 	}
-	parts = append(parts, answersText(f.scenarios), f.modesText())
 	return strings.Join(parts, "\n\n")
 }
 
@@ -80,8 +85,9 @@ func (f findings) heading() string {
 		}
 		lines = append(lines, strings.TrimRight(fmt.Sprintf("  %-3s  %-22v %s", marks[kind], address, notes[kind]), " "))
 	}
-	for _, why := range f.host.LeftOut() {
-		lines = append(lines, "  without "+why)
+	for _, left := range f.host.LeftOut() {
+		kind, why, _ := strings.Cut(left, ": ")
+		lines = append(lines, fmt.Sprintf("  %-3s  not tried: %s", markOf(kind), why))
 	}
 	return strings.Join(lines, "\n")
 }
@@ -93,6 +99,16 @@ func shown(addr netip.Addr) string {
 		return addr.String()
 	}
 	return ""
+}
+
+// markOf returns the mark of a kind of address that is called by its name.
+func markOf(name string) string {
+	for kind, mark := range marks {
+		if kind.String() == name {
+			return mark
+		}
+	}
+	return name
 }
 
 // notes say about the addresses what they do not show.

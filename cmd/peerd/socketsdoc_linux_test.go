@@ -33,17 +33,6 @@ func TestSocketsAreDocumented(t *testing.T) {
 	}
 }
 
-// tablesOf is the part of what "sockets" prints that does not tell of this
-// machine.
-func tablesOf(rows []survey.Row) string {
-	l := lettersFor(rows)
-	parts := []string{l.legend()}
-	for _, same := range grouped(matricesOf(rows), func(m matrix) string { return m.protocol + m.text(l) }) {
-		parts = append(parts, titleOf(same)+"\n"+same[0].text(l))
-	}
-	return strings.Join(parts, "\n\n")
-}
-
 // answerTo returns what the rules say of a row by its name: a case as in "TCP
 // bound: *4/A then lo4/P", or a question and its variant.
 func answerTo(name string) string {

@@ -114,7 +114,7 @@ func step(err error, call string) string {
 // is no answer.
 func exhausted(err error) error {
 	if isExhausted(errnoOf(err)) {
-		return fmt.Errorf("%w; close other programs", err)
+		return fmt.Errorf("%w; close other programs, or allow more open files", err)
 	}
 	return nil
 }
