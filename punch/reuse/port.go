@@ -101,12 +101,22 @@ func claim(number uint16, mode Mode) (*Port, error) {
 // networks are the address families, by package net's names.
 var networks = []string{"tcp4", "tcp6"}
 
-// occupy takes the port in every address family. The host may lack one of them,
-// or a policy forbid it.
+// occupy takes the port as its mode has it, after making sure that it is free.
+// That comes first in both address families: a system may let neither be alone
+// beside the other.
 func (p *Port) occupy() error {
+	if err := p.inEach(p.beAlone); err != nil {
+		return err
+	}
+	return p.inEach(p.take)
+}
+
+// inEach does something in every address family. The host may lack one of them,
+// or a policy forbid it.
+func (p *Port) inEach(do func(network string) error) error {
 	var missing []error
 	for _, network := range networks {
-		err := p.occupyOn(network)
+		err := do(network)
 		if isAny(err, local.portInUse) {
 			return &ClashError{p.number, reason(err)}
 		}
@@ -120,22 +130,26 @@ func (p *Port) occupy() error {
 	return nil
 }
 
-// occupyOn first listens without sharing the port, which fails if any program
-// listens on it or holds it for itself, though not for connections that are in
-// TIME_WAIT or half closed. Only then it takes the port as its mode has it.
-func (p *Port) occupyOn(network string) error {
-	alone, err := p.open(network, local.exclusive)
+// beAlone listens without sharing the port, which fails if any program listens
+// on it or holds it for itself, though not for connections that are in
+// TIME_WAIT or half closed.
+func (p *Port) beAlone(network string) error {
+	l, err := p.open(network, local.exclusive)
 	if err != nil {
 		return err
 	}
-	alone.Close()
+	return l.Close()
+}
+
+// take takes the port for good.
+func (p *Port) take(network string) error {
 	switch p.mode {
 	case Shared:
 		return p.listen(network)
 	case DialOnly:
 		return p.hold(network)
 	default:
-		return nil
+		return nil // nothing holds it
 	}
 }
 

@@ -6,22 +6,25 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// local is illumos, from its manual: setsockopt(3SOCKET), connect(3SOCKET) and
-// tcp(4P).
+// local is illumos, from its manual, tcp(4P), and its source, tcp_bind.c.
 //
-// There is no SO_REUSEPORT (issue 12455 asks for it), so SO_REUSEADDR has to do. It
-// passes over connections; whether a port can be shared by dials, or even with a
-// listener, is for Probe to find out. The number of SYN-ACKs is the system's; no
-// dial is quiet.
+// SO_REUSEADDR lets a socket be bound beside those that connect or are connected,
+// and beside none that listens or is only bound: dial-only, and nothing can hold
+// the port. SmartOS has SO_REUSEPORT, which may do better; elsewhere its number is
+// nobody's and setting it says ENOPROTOOPT (issue 12455 asks for it). What connect
+// says of a 4-tuple in use is not known. The number of SYN-ACKs is the system's;
+// there is no pin, and no dial is quiet.
 var local = system{
 	errnos: posix,
-	share:  options{reuseAddr},
-	// Not SO_EXCLBIND: it undoes SO_REUSEADDR, so what our own connections have
-	// left would be a clash for a minute. It would also notice a program that
-	// listens on one address only, which stays with that address.
-	exclusive: options{reuseAddr},
+	share:  options{reuseAddr, reusePort},
+	// With both it fails beside every socket that is bound, listens or is
+	// connected, on whatever address, and passes over those that are closing.
+	exclusive: options{reuseAddr, wished(integer("SO_EXCLBIND", unix.SOL_SOCKET, unix.SO_EXCLBIND, 1))},
 	dial:      options{abrupt, wished(integer("TCP_CONN_ABORT_THRESHOLD", unix.IPPROTO_TCP, unix.TCP_CONN_ABORT_THRESHOLD, milliseconds(synLimit)))},
-	hold:      []options{{reuseAddr}},
-	timeWait:  time.Minute, // the tunable tcp_time_wait_interval
+	hold:      []options{{reuseAddr, reusePort}},
+	timeWait:  time.Minute, // the tunable _time_wait_interval
 	lock:      noLock,
 }
+
+// reusePort has SmartOS's number.
+var reusePort = wished(integer("SO_REUSEPORT", unix.SOL_SOCKET, 0x2004, 1))
