@@ -147,11 +147,11 @@ func flagValues(f *pflag.Flag, value any) ([]string, error) {
 func flagText(flagType string, value any) (string, bool) {
 	switch v := value.(type) {
 	case string:
-		return v, flagType == "string" || flagType == "duration"
+		return v, flagType == "string" || flagType == "duration" || flagType == portModeType
 	case bool:
 		return fmt.Sprint(v), flagType == "bool"
 	case int64:
-		return fmt.Sprint(v), flagType != "string" && flagType != "duration" && flagType != "bool"
+		return fmt.Sprint(v), flagType != "string" && flagType != "duration" && flagType != "bool" && flagType != portModeType
 	}
 	return "", false
 }
@@ -165,6 +165,8 @@ func wanted(flagType string) string {
 		return `a time such as "30s"`
 	case "bool":
 		return "true or false"
+	case portModeType:
+		return "auto, shared, dial-only or sequential"
 	case "uint16":
 		return fmt.Sprintf("a number from 0 to %d", math.MaxUint16)
 	}
@@ -265,7 +267,7 @@ type configSchema struct {
 const peersTable = "peers"
 
 // sharedFlags are flags of some commands that stand at the top level.
-var sharedFlags = []string{"local-port", "expose", "allow"}
+var sharedFlags = []string{"local-port", portModeName, "expose", "allow"}
 
 // schemaOf returns what a file may have. Each command that has settable flags
 // of its own has a table, in which the flags of all commands may stand, too:

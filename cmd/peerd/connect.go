@@ -82,6 +82,7 @@ with SIGINT (exit code 130), SIGTERM (143) or SIGHUP (129; nohup keeps it).`,
 	once(f, "local-forward", "remote-forward", "dynamic-forward", "stdio-forward")
 	f.VisitAll(func(flag *pflag.Flag) { cmd.RegisterFlagCompletionFunc(flag.Name, cobra.NoFileCompletions) })
 	f.Uint16Var(&o.localPort, "local-port", 0, "local TCP `PORT` for the peer and the server (default a free one)")
+	portModeFlag(cmd)
 	f.DurationVar(&o.timeout, "timeout", 30*time.Second, "wait up to `LIMIT` for a peer that is offline, and for the connection; later, too, connections that come in wait this long for it")
 	once(f, "local-forward", "remote-forward", "dynamic-forward", "stdio-forward")
 	return cmd

@@ -62,6 +62,7 @@ is there but takes it no more, 124 if nobody came, or if joining takes too long.
 	f.DurationVar(&o.valid, "valid", ticketValid, "make the ticket void after `LIMIT`, at most 10m")
 	f.DurationVar(&o.timeout, "timeout", 30*time.Second, "exit with 124 if registering, or joining, takes longer than `LIMIT`")
 	once(f, "name", "valid")
+	portModeFlag(cmd)
 	return cmd
 }
 

@@ -51,6 +51,7 @@ With --json, a line a probe: {"peer", "seq", "path", "remote", "time_ms"}.`,
 	f.BoolVar(&o.untilDirect, "until-direct", false, "stop at the first probe that takes a direct path")
 	f.DurationVar(&o.interval, "interval", time.Second, "`TIME` between probes")
 	f.DurationVar(&o.timeout, "timeout", 30*time.Second, "exit with 124 if connecting, or a probe, takes longer than `LIMIT`")
+	portModeFlag(cmd)
 	return cmd
 }
 

@@ -42,6 +42,8 @@ func (g *progress) event(e peer.Event) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	switch e.Kind {
+	case peer.Claimed:
+		logPort(g.log, e)
 	case peer.Registered:
 		g.enterLocked(peer.PhaseIntroduce)
 	case peer.Introduced:
@@ -54,6 +56,8 @@ func (g *progress) event(e peer.Event) {
 		g.connectedLocked(e.Path)
 	case peer.Unregistered:
 		g.log.Debug("not registered", "err", e.Err)
+	case peer.Suspended, peer.Moved:
+		g.log.Debug(string(e.Kind))
 	case peer.Disconnected:
 		g.log.Debug("disconnected", "reason", e.Err)
 	}

@@ -54,7 +54,8 @@ separate the values. The file is config.toml in $XDG_CONFIG_HOME/peerd or
 ~/.config/peerd, or what --config or PEERD_CONFIG names:
 
   server = "peerd://203.0.113.7:7878#KEY"   # flags of every command, and also
-  expose = ["22", "web=192.168.1.10:80"]    # expose, allow and local-port
+  expose = ["22", "web=192.168.1.10:80"]    # expose, allow, local-port
+  port-mode = "auto"                        # and port-mode
   [peers]
   home = "pek5…"                            # what people call a peer
   [serve]

@@ -45,6 +45,7 @@ TARGET is a port number of this machine's loopback, HOST:PORT, unix:/path or jus
 	f.StringArray("expose", nil, "`TARGET[=ADDR]` that peers may open; may be repeated")
 	f.StringArray("allow", nil, "`PEER` that may connect, by ID or by the name that it has at the start; may be repeated")
 	f.Uint16Var(&o.localPort, "local-port", 0, "local TCP `PORT` for everything (default a free one)")
+	portModeFlag(cmd)
 	return cmd
 }
 
@@ -107,6 +108,8 @@ type journal struct {
 // event follows the node's events.
 func (j *journal) event(e peer.Event) {
 	switch e.Kind {
+	case peer.Claimed:
+		logPort(j.log, e)
 	case peer.Registered, peer.Unregistered:
 		j.registration(e)
 	case peer.Refused:
