@@ -40,6 +40,7 @@
 //	[1] reuse ─ [2],[3] punch ─ [4] identity ─ [5] attach ─ [6] stream ─ [7] tunnel
 //	   node.go      meeting.go       secure.go    attach.go    session.go   expose.go
 //
-// call.go is what this node wants, grant.go what others may, service.go and
+// sequence.go is for systems on which a port takes one socket at a time. call.go is
+// what this node wants, grant.go what others may, service.go and
 // remote.go are the two kinds of listeners.
 package peer

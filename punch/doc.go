@@ -13,5 +13,7 @@
 // steps. An Executor carries one side's steps out; it is driven by one
 // goroutine and gets its sockets and its clock as parameters, so that the same
 // code runs against the kernel (Start) and in virtual time (package sim).
+// A side that cannot listen on its port, or not even dial two addresses at once,
+// says so in the transcript; modes.go has what becomes of that.
 // Admission decides which addresses may be dialled at all, Budget how often.
 package punch
