@@ -146,7 +146,7 @@ func (n *Node) launch() error {
 		Server: n.cfg.Server, Key: n.cfg.Key, Instance: n.instance,
 		Dial: n.dialServer, Answers: n.cfg.Answer, AnswersFor: n.cfg.AnswerFor, Agent: n.cfg.Agent,
 		PortMode: wireMode(n.mode), Away: n.away(),
-		Offer: n.consent, Introduced: n.introduced, State: n.registration,
+		Offer: n.consent, Candidates: n.candidates, Introduced: n.introduced, State: n.registration,
 		Logger: n.cfg.Logger,
 	})
 	n.tasks.Go(func() { n.client.Run(n.active) })

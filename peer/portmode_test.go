@@ -216,9 +216,7 @@ func TestSequentialMeetsOneAfterTheOther(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if got := len(n.Status().Sessions); got != count {
-		t.Errorf("%d sessions, want %d", got, count)
-	}
+	eventually(t, "a session with each", func() bool { return len(n.Status().Sessions) == count })
 }
 
 // A sequential node that asks is asked at the same time.

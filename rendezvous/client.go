@@ -49,6 +49,10 @@ type ClientConfig struct {
 	// candidates and its consent, proto.CodeOK. With proto.CodeBusy the peer is
 	// told that it may try again; every other code refuses. nil refuses all.
 	Offer func(peer proto.ID) (candidates []proto.Candidate, consent proto.Code)
+	// Candidates replaces, after the registration was lost, what a request that
+	// was not answered yet has stated: the node may be somewhere else now. nil
+	// leaves that as it was.
+	Candidates func() []proto.Candidate
 	// Introduced gets introductions that this client consented to and did not
 	// ask for itself. If requests cross, one introduction may be handed to
 	// Introduced and be returned by Introduce; it has the same
@@ -233,8 +237,9 @@ func (c *Client) attempt(ctx context.Context) (lasted time.Duration, err error) 
 }
 
 // publish makes a new link the one on which requests go out, those included
-// that the one before did not see answered.
-func (c *Client) publish(l *link) {
+// that the one before did not see answered; they state what holds now, if that is
+// not nil.
+func (c *Client) publish(l *link, now []proto.Candidate) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.link = l
@@ -242,8 +247,24 @@ func (c *Client) publish(l *link) {
 		l.out.send(c.registerLocked())
 	}
 	for _, n := range slices.Sorted(maps.Keys(c.requests)) {
-		l.out.send(c.requests[n].message)
+		again := *c.requests[n].message
+		if now != nil {
+			again.Candidates = now
+		}
+		l.out.send(&again)
 	}
+}
+
+// candidatesNow returns what requests that wait are to state now; nil leaves them
+// as they are.
+func (c *Client) candidatesNow() []proto.Candidate {
+	c.mu.Lock()
+	waiting := len(c.requests) > 0
+	c.mu.Unlock()
+	if !waiting || c.cfg.Candidates == nil {
+		return nil
+	}
+	return c.cfg.Candidates()
 }
 
 func (c *Client) withdrawLink() {

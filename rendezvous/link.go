@@ -117,8 +117,9 @@ func (l *link) run(ctx context.Context) error {
 		Local:      addrPort(l.conn.LocalAddr()),
 		ProbePorts: l.registered.ProbePorts,
 	})
+	now := l.c.candidatesNow()
 	l.wg.Go(l.read)
-	l.c.publish(l)
+	l.c.publish(l, now)
 	err := l.keepAlive(ctx)
 	l.c.withdrawLink()
 	l.out.close(nil)

@@ -106,6 +106,7 @@ func TestSuspend(t *testing.T) {
 			return wire.Dial(ctx)
 		}
 		cfg.PortMode = proto.PortSequential
+		cfg.Candidates = func() []proto.Candidate { return []proto.Candidate{hostCandidate("192.168.1.3:4001")} }
 		a := runNode(t, cfg)
 		a.await(t, true)
 		a.Suspend()
@@ -122,7 +123,7 @@ func TestSuspend(t *testing.T) {
 		b.await(t, true)
 		got := make(chan Introduction, 1)
 		go func() {
-			in, err := a.Introduce(t.Context(), b.key.ID(), nil)
+			in, err := a.Introduce(t.Context(), b.key.ID(), []proto.Candidate{hostCandidate("192.168.1.2:4000")})
 			if err != nil {
 				t.Error(err)
 			}
@@ -139,8 +140,9 @@ func TestSuspend(t *testing.T) {
 		if since := time.Since(before); since > 2*time.Second {
 			t.Errorf("introduced after %v", since)
 		}
-		if m := in.Transcript.Initiator.PortMode; m != proto.PortSequential {
-			t.Errorf("mode %v", m)
+		own := in.Transcript.Initiator
+		if own.PortMode != proto.PortSequential || len(own.Candidates) != 1 || own.Candidates[0] != hostCandidate("192.168.1.3:4001") {
+			t.Errorf("it states %+v", own)
 		}
 		if dials != 2 {
 			t.Errorf("%d dials", dials)
