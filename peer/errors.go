@@ -3,7 +3,6 @@ package peer
 import (
 	"errors"
 	"fmt"
-	"net/netip"
 
 	"github.com/peerd/peerd/peer/stream"
 	"github.com/peerd/peerd/proto"
@@ -30,23 +29,6 @@ var (
 )
 
 var errNotStarted = errors.New("the node has not been started")
-
-// LeftoverError says that this system still has a connection from the local port
-// to an address, so that there cannot be another: what an earlier program has
-// left, in TIME_WAIT perhaps.
-type LeftoverError struct {
-	Port   uint16
-	Remote netip.AddrPort
-	Err    error // the operating system's answer
-}
-
-// Error says what to do about it.
-func (e *LeftoverError) Error() string {
-	return fmt.Sprintf("local port %d is still in use for a connection to %v (%v): wait until the system has given it up, a minute or two after the end of the program that had it, or choose another port", e.Port, e.Remote, e.Err)
-}
-
-// Unwrap returns the operating system's answer.
-func (e *LeftoverError) Unwrap() error { return e.Err }
 
 // RefusedError says that the peer did not open a target.
 type RefusedError = stream.RefusedError

@@ -255,13 +255,12 @@ func (n *Node) dialFreed(ctx context.Context, to netip.AddrPort) (net.Conn, erro
 		if err == nil || !reuse.IsTupleInUse(err) {
 			return conn, err
 		}
-		left := &LeftoverError{Port: n.port.Number(), Remote: to, Err: cause(err)}
 		select {
 		case <-late:
-			n.cfg.Logger.Warn("waiting for the way to the server", "err", left)
+			n.cfg.Logger.Warn("waiting for the way to the server", "err", cause(err))
 		case <-time.After(freedPause):
 		case <-ctx.Done():
-			return nil, left
+			return nil, err
 		}
 	}
 }
@@ -287,6 +286,8 @@ func (d dialling) Wait(ctx context.Context) (net.Conn, error) {
 	switch {
 	case err == nil:
 		return conn, nil
+	case reuse.IsRefused(err) && reuse.IsRepeated(err):
+		return nil, fmt.Errorf("%w (%w, %w)", punch.ErrRefused, cause(err), punch.ErrRepeated)
 	case reuse.IsRefused(err):
 		return nil, fmt.Errorf("%w (%w)", punch.ErrRefused, cause(err))
 	case reuse.IsTupleInUse(err):

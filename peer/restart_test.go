@@ -58,8 +58,8 @@ func TestOldConnectionStays(t *testing.T) {
 	}
 	defer n.port.Close()
 	_, err = n.dialServer(within(t, 300*time.Millisecond))
-	var left *LeftoverError
-	if !errors.As(err, &left) || left.Port != number || left.Remote.String() != url.HostPort() || !reuse.IsTupleInUse(err) {
-		t.Errorf("%v, want a LeftoverError", err)
+	var inUse *reuse.InUseError
+	if !errors.As(err, &inUse) || inUse.Port != number || inUse.To.String() != url.HostPort() {
+		t.Errorf("%v, want a reuse.InUseError", err)
 	}
 }

@@ -31,12 +31,17 @@ func (s *secured) Write(b []byte) (int, error) {
 }
 
 // Close implements net.Conn. A write that is under way is cut off, as tls.Conn
-// does, which does not know of those of wire.
+// does, which does not know of those of wire. Where what was written cannot even
+// leave this host, the connection is reset: the kernel would go on with it after
+// the program's end, when its successor dials the same peer.
 func (s *secured) Close() error {
 	if !s.wire.mu.TryLock() {
-		return s.wire.Conn.Close()
+		return s.wire.reset()
 	}
 	s.wire.mu.Unlock()
+	if s.wire.isStalled() {
+		return s.wire.reset()
+	}
 	return s.Conn.Close()
 }
 

@@ -92,7 +92,7 @@ func processorTime(b *testing.B) time.Duration {
 }
 
 // tcpPair returns a connection over loopback with the usual congestion control.
-func tcpPair(b *testing.B) (x, y *net.TCPConn) {
+func tcpPair(b testing.TB) (x, y *net.TCPConn) {
 	control := func(_, _ string, c syscall.RawConn) error {
 		return c.Control(func(fd uintptr) {
 			unix.SetsockoptString(int(fd), unix.IPPROTO_TCP, unix.TCP_CONGESTION, "cubic")

@@ -4,6 +4,7 @@ import (
 	"net"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/peerd/peerd/punch/reuse"
 )
@@ -63,6 +64,34 @@ func (w *wire) together(f func() (int, error)) (int, error) {
 		heldBuffers.Put(buf)
 	}
 	return n, err
+}
+
+const (
+	// stalledAfter is for how long the kernel may take to send what it has taken
+	// before the connection is closed, and stalledPoll how often it is asked.
+	stalledAfter = 200 * time.Millisecond
+	stalledPoll  = 2 * time.Millisecond
+)
+
+// isStalled reports whether the kernel does not get rid of what was written.
+func (w *wire) isStalled() bool {
+	if w.socket == nil {
+		return false
+	}
+	for since := time.Now(); reuse.Unsent(w.socket) > 0; time.Sleep(stalledPoll) {
+		if time.Since(since) > stalledAfter {
+			return true
+		}
+	}
+	return false
+}
+
+// reset closes the connection with a RST, if it is the kernel's.
+func (w *wire) reset() error {
+	if l, ok := w.socket.(interface{ SetLinger(int) error }); ok {
+		l.SetLinger(0)
+	}
+	return w.Conn.Close()
 }
 
 // LimitUnsent bounds what the kernel takes before it has sent what it has.

@@ -1,6 +1,7 @@
 package punch
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -131,6 +132,21 @@ func TestQuietAndLoudTakeTurns(t *testing.T) {
 	}
 	if d := r.await(n + 2); d != quietLong {
 		t.Errorf("a quiet dial of %v, %v after the last long one began", d, r.now.Sub(long))
+	}
+}
+
+// What the kernel has repeated, because a packet of the connection before came
+// to the socket, was not quiet, and its refusal says nothing about what is near.
+// Without quiet dials the SYNs of both sides would go on to cross, and a NAT that
+// remembers the end of the connection to refuse ours.
+func TestRefusalOfARepeatedSYNIsNotThatOfAQuietOne(t *testing.T) {
+	r := newQuietRig(t, nil)
+	r.refuse(1)
+	r.pass(20 * ms)
+	r.last(2).fail(errors.Join(ErrRefused, ErrRepeated))
+	r.wantTTLs(0, 2, 2)
+	if at := r.last(3).at; !at.Equal(r.now) {
+		t.Errorf("%v after the refusal", at.Sub(r.now))
 	}
 }
 

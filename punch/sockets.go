@@ -50,6 +50,11 @@ var (
 	// ErrRefused means that a RST or an ICMP error came back: a NAT on the way
 	// did not expect the SYN, and may have forgotten its own side's entry.
 	ErrRefused = errors.New("refused")
+	// ErrRepeated is there besides ErrRefused if the system had sent the SYN more
+	// than once, so that a quiet one need not be what was refused. The kernel
+	// repeats it after a second or, with the normal TTL too, as soon as a packet
+	// of an earlier connection has come.
+	ErrRepeated = errors.New("the SYN was repeated")
 	// ErrTupleInUse means that this host has the 4-tuple in use already: a
 	// connection in the listener's queue, its half-open child, or an orphan.
 	// It comes at once and without a packet.

@@ -235,7 +235,7 @@ func (t *target) failed(err error) {
 	t.clearTimer()
 	t.trace(Failed, err)
 	// What the kernel repeats is not quiet any more.
-	wasQuiet := t.quiet.ttl > 0 && t.e.cfg.Clock.Now().Sub(t.dialled) < synSchedule[0]*time.Second
+	wasQuiet := t.quiet.ttl > 0 && t.e.cfg.Clock.Now().Sub(t.dialled) < synSchedule[0]*time.Second && !errors.Is(err, ErrRepeated)
 	if wasQuiet && errors.Is(err, ErrRefused) {
 		t.quiet.never = true
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/peerd/peerd/peer"
 	"github.com/peerd/peerd/proto"
 	"github.com/peerd/peerd/proto/identity"
+	"github.com/peerd/peerd/punch/reuse"
 )
 
 // Exit codes; scripts rely on them.
@@ -139,7 +140,7 @@ func (s subject) judge(err error) (code int, text string) {
 		refused  *peer.RefusedError
 		remote   *remoteError
 		dial     *peer.DialError
-		leftover *peer.LeftoverError
+		inUse    *reuse.InUseError
 	)
 	switch {
 	case err == nil:
@@ -168,8 +169,8 @@ func (s subject) judge(err error) (code int, text string) {
 		return exitOffline, fmt.Sprintf("peer %s is unknown or offline; check that \"peerd run\" runs there with the server %s, and that \"peerd id\" there still prints %s", s.who(), s.server, s.thisID())
 	case errors.Is(err, peer.ErrNoDirect):
 		return exitNoDirect, fmt.Sprintf("no direct connection to peer %s: %v; run again with -v to see every attempt", s.who(), innermost(err))
-	case errors.As(err, &leftover):
-		return exitOther, leftover.Error()
+	case errors.As(err, &inUse):
+		return exitOther, fmt.Sprintf("rendezvous server %s not reached: %v; wait, or choose another port with --local-port", s.server, inUse)
 	case errors.Is(err, peer.ErrServer):
 		return exitServer, fmt.Sprintf("rendezvous server %s unreachable: %s; %s", s.server, reason(err), s.checkServer(err))
 	case errors.As(err, &dial):

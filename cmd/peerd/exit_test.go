@@ -18,6 +18,7 @@ import (
 	"github.com/peerd/peerd/peer"
 	"github.com/peerd/peerd/proto"
 	"github.com/peerd/peerd/proto/identity"
+	"github.com/peerd/peerd/punch/reuse"
 )
 
 func TestJudge(t *testing.T) {
@@ -35,7 +36,7 @@ func TestJudge(t *testing.T) {
 	}{
 		{nil, 0, ""},
 		{errors.New("something"), exitOther, "something"},
-		{server(&peer.LeftoverError{Port: 4242, Remote: netip.MustParseAddrPort("192.0.2.1:7878"), Err: errors.New("in use")}), exitOther, "local port 4242 is still in use for a connection to 192.0.2.1:7878 (in use): wait"},
+		{server(&reuse.InUseError{Port: 4242, To: netip.MustParseAddrPort("192.0.2.1:7878"), Err: errors.New("in use")}), exitOther, "not reached: this host still holds a connection from port 4242 to 192.0.2.1:7878, for up to 60 s if it has ended (in use); wait"},
 		{&usageError{&cobra.Command{Use: "x"}, "unknown flag"}, exitUsage, `unknown flag; see "x --help"`},
 		{&signalError{os.Interrupt}, exitInterrupted, "interrupted"},
 		{&signalError{syscall.SIGTERM}, exitTerminated, "terminated"},

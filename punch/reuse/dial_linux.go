@@ -24,6 +24,8 @@ type Dial struct {
 	to   netip.AddrPort
 	f    *os.File // the socket
 	err  error    // why there is none, or no SYN
+
+	repeated bool // the SYN of a dial that failed
 }
 
 // Begin starts to connect to an address from the port. Wait must be called on
@@ -53,10 +55,13 @@ func (p *Port) Begin(to netip.AddrPort, ttl int) *Dial {
 // once.
 func (d *Dial) Wait(ctx context.Context) (net.Conn, error) {
 	conn, err := d.wait(ctx)
-	if err != nil {
-		return nil, dialError(d.port, d.to, err)
+	switch {
+	case err == nil:
+		return conn, nil
+	case d.repeated:
+		return nil, &repeatedError{dialError(d.port, d.to, err)}
 	}
-	return conn, nil
+	return nil, dialError(d.port, d.to, err)
 }
 
 func (d *Dial) wait(ctx context.Context) (net.Conn, error) {
@@ -68,9 +73,32 @@ func (d *Dial) wait(ctx context.Context) (net.Conn, error) {
 		return nil, d.err
 	}
 	if err := awaitConnected(ctx, d.f); err != nil {
+		d.repeated = wasRepeated(d.f)
 		return nil, err
 	}
 	return ordinary(d.f, hopLimitOf(d.to.Addr()))
+}
+
+// repeatedError is why a dial has ended whose SYN the kernel had repeated.
+type repeatedError struct{ error }
+
+// Unwrap returns the error that it would be otherwise.
+func (e *repeatedError) Unwrap() error { return e.error }
+
+// IsRepeated reports whether the system had repeated the SYN of a dial that
+// failed. The repetition of a quiet SYN is not quiet: it has the normal TTL.
+func IsRepeated(err error) bool {
+	var repeated *repeatedError
+	return errors.As(err, &repeated)
+}
+
+func wasRepeated(f *os.File) (repeated bool) {
+	onSocket(f, func(fd int) error {
+		info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
+		repeated = err == nil && info.Total_retrans > 0
+		return err
+	})
+	return repeated
 }
 
 // Answered reports whether the peer's SYN or SYN-ACK has come. It may be called

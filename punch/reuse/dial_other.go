@@ -39,5 +39,8 @@ func (d *Dial) Wait(ctx context.Context) (net.Conn, error) {
 	return conn, conn.(*net.TCPConn).SetLinger(-1)
 }
 
+// IsRepeated is false: this system is not asked.
+func IsRepeated(error) bool { return false }
+
 // Answered is false: this system is not asked.
 func (*Dial) Answered() bool { return false }

@@ -26,3 +26,16 @@ func LimitUnsent(conn syscall.Conn, bytes int) error {
 		return unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, bytes)
 	})
 }
+
+// Unsent returns how many bytes the kernel has taken and not sent yet, for which
+// the other end has no room or the path is too slow.
+func Unsent(conn syscall.Conn) (bytes int) {
+	onSocket(conn, func(fd int) error {
+		info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
+		if err == nil {
+			bytes = int(info.Notsent_bytes)
+		}
+		return err
+	})
+	return bytes
+}

@@ -13,3 +13,6 @@ func RTT(syscall.Conn) time.Duration { return 0 }
 
 // LimitUnsent has no effect on this system.
 func LimitUnsent(syscall.Conn, int) error { return nil }
+
+// Unsent is 0: this system is not asked.
+func Unsent(syscall.Conn) int { return 0 }

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"strconv"
+	"sync"
 	"testing"
 	"time"
 
@@ -14,14 +15,15 @@ import (
 )
 
 // fullListener returns the address of a listener whose queue is full, so that
-// the kernel drops every SYN to it.
-func fullListener(t *testing.T) netip.AddrPort {
+// the kernel drops every SYN to it, and what closes it.
+func fullListener(t *testing.T) (addr netip.AddrPort, end func()) {
 	t.Helper()
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { unix.Close(fd) })
+	end = sync.OnceFunc(func() { unix.Close(fd) })
+	t.Cleanup(end)
 	if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
 		t.Fatal(err)
 	}
@@ -29,19 +31,19 @@ func fullListener(t *testing.T) netip.AddrPort {
 		t.Fatal(err)
 	}
 	sa, _ := unix.Getsockname(fd)
-	addr := netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), uint16(sa.(*unix.SockaddrInet4).Port))
+	addr = netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), uint16(sa.(*unix.SockaddrInet4).Port))
 	c, err := net.Dial("tcp4", addr.String())
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Close() })
-	return addr
+	return addr, end
 }
 
 // A dial that is given up in SYN_SENT must free its 4-tuple at once.
 func TestCancelledDialFreesTheTuple(t *testing.T) {
 	p := mustClaim(t, 0)
-	full := fullListener(t)
+	full, _ := fullListener(t)
 	for range 3 {
 		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 		_, err := p.Dial(ctx, full)
@@ -49,6 +51,20 @@ func TestCancelledDialFreesTheTuple(t *testing.T) {
 		if err == nil || IsTupleInUse(err) {
 			t.Fatalf("dial to a listener that answers no SYN: %v", err)
 		}
+	}
+}
+
+// TestRepeated has one SYN refused, and one that was dropped before.
+func TestRepeated(t *testing.T) {
+	p := mustClaim(t, 0)
+	full, end := fullListener(t)
+	d := p.Begin(full, 0)
+	time.AfterFunc(500*time.Millisecond, end) // the kernel repeats the SYN after a second
+	if _, err := d.Wait(t.Context()); !IsRefused(err) || !IsRepeated(err) {
+		t.Errorf("%v, want a refusal of a repeated SYN", err)
+	}
+	if _, err := p.Dial(t.Context(), full); !IsRefused(err) || IsRepeated(err) {
+		t.Errorf("%v, want a refusal of the first SYN", err)
 	}
 }
 
@@ -190,7 +206,8 @@ func TestClaimOverEndedConnections(t *testing.T) {
 // is given up, and a stopped program's does not go on for long.
 func TestDialOptions(t *testing.T) {
 	p := mustClaim(t, 0)
-	d := p.Begin(fullListener(t), 0)
+	full, _ := fullListener(t)
+	d := p.Begin(full, 0)
 	fd := int(d.f.Fd())
 	linger, err := unix.GetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER)
 	if err != nil || linger.Onoff != 1 || linger.Linger != 0 {
