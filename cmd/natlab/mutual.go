@@ -2,13 +2,10 @@ package main
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
 	"net/netip"
-	"os"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -226,39 +223,4 @@ func (m *mutual) stop() (err error) {
 		s.connect = nil
 	}
 	return err
-}
-
-// established returns the remote endpoints at an address to which the host has
-// established TCP connections.
-func established(h *natlab.Host, to netip.Addr) (list []netip.AddrPort, err error) {
-	var text []byte
-	err = h.Do(func() (err error) {
-		text, err = os.ReadFile("/proc/thread-self/net/tcp")
-		return err
-	})
-	for line := range strings.Lines(string(text)) {
-		const remote, state = 2, 3 // proc(5): fields of /proc/net/tcp
-		fields := strings.Fields(line)
-		if len(fields) <= state || fields[state] != "01" {
-			continue
-		}
-		if addr, ok := parseHexAddr(fields[remote]); ok && addr.Addr() == to {
-			list = append(list, addr)
-		}
-	}
-	return list, err
-}
-
-// parseHexAddr parses an address as /proc/net/tcp has it: the four bytes as
-// a number of this machine, and the port.
-func parseHexAddr(text string) (a netip.AddrPort, ok bool) {
-	host, port, _ := strings.Cut(text, ":")
-	ip, err := strconv.ParseUint(host, 16, 32)
-	if err != nil {
-		return a, false
-	}
-	n, err := strconv.ParseUint(port, 16, 16)
-	var b [4]byte
-	binary.NativeEndian.PutUint32(b[:], uint32(ip))
-	return netip.AddrPortFrom(netip.AddrFrom4(b), uint16(n)), err == nil
 }

@@ -25,7 +25,6 @@ type proof struct {
 
 	wanted *regexp.Regexp // only, compiled
 	cells  []cell         // that it matches
-	claims []claim        // that it matches
 	where  provenance
 }
 
@@ -39,7 +38,8 @@ type proofPart struct {
 
 var proofParts = []proofPart{
 	{"main-job", (*proof).mainJobPart, (*proof).mainJob},
-	{"tunnels", (*proof).tunnelsPart, (*proof).tunnels},
+	tunnelsPart,
+	socketsPart,
 }
 
 // proofReport is the result of a proof; as JSON it is the proof's other file.
@@ -68,7 +68,10 @@ main-job  every pair of NATs that drop, answer RST or answer ICMP, kernel and
           userspace, at 2, 40 and 200 ms round trip, without and with one side
           frozen for 500 ms; and 200 MiB both ways with the real peerd
 tunnels   what must hold of streams and tunnels, with the real peerd and the
-          real programs of Debian: sshd, ssh, scp, rsync, curl, wrk, iperf3`,
+          real programs of Debian: sshd, ssh, scp, rsync, curl, wrk, iperf3
+sockets   what must hold where a system's sockets get in the way: ports that
+          cannot be shared or are taken, connections that a dead process has
+          left, and this kernel against its rules`,
 		Example:   "  natlab prove\n  natlab prove tunnels\n  natlab prove main-job --only 'linux-open × .*200ms' --runs 5 --out /tmp/proof",
 		ValidArgs: proofNames(),
 		Args:      cobra.OnlyValidArgs,
@@ -99,7 +102,6 @@ func (p *proof) check(cmd *cobra.Command) (err error) {
 		return &usageError{cmd, fmt.Sprintf("--only: %v", err)}
 	}
 	p.cells = slices.DeleteFunc(pairCells(), func(c cell) bool { return !p.wanted.MatchString(c.String()) })
-	p.claims = slices.DeleteFunc(claims(), func(c claim) bool { return !p.wanted.MatchString(c.name) })
 	switch {
 	case p.runs < 1 || p.parallel < 1:
 		return &usageError{cmd, "--runs and --parallel are at least 1"}

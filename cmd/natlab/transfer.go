@@ -76,6 +76,7 @@ type world struct {
 	lab        *natlab.Lab
 	peerd, dir string
 	url, peer  string      // of the server; ID of B
+	serves     *natlab.Cmd // peerd serve
 	runs       *natlab.Cmd // peerd run on B
 	runsSaid   *sayings
 }
@@ -99,12 +100,18 @@ func newServedWorld(ctx context.Context, peerd, dir string, c cell) (w *world, e
 	if w.lab, err = c.lab(0); err != nil {
 		return nil, err
 	}
-	w.url, _, err = ready(w.command(ctx, w.lab.Server, "server", "serve", "--public-addr", w.lab.Server.Addr().String()))
-	if err != nil {
+	if err := w.serve(ctx); err != nil {
 		w.lab.Close()
 		return nil, err
 	}
 	return w, nil
+}
+
+// serve starts peerd serve.
+func (w *world) serve(ctx context.Context) (err error) {
+	w.serves = w.command(ctx, w.lab.Server, "server", "serve", "--public-addr", w.lab.Server.Addr().String())
+	w.url, _, err = ready(w.serves)
+	return err
 }
 
 // expose starts peerd run on B, for A.

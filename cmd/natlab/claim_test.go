@@ -10,7 +10,9 @@ import (
 	"github.com/peerd/peerd/punch/natlab"
 )
 
-// TestClaims runs a sample of every experiment of the tunnels' proof.
+func allClaims() []claim { return slices.Concat(tunnelClaims(), socketClaims()) }
+
+// TestClaims runs a sample of every experiment of the proofs.
 func TestClaims(t *testing.T) {
 	natlab.Require(t)
 	g := ground{dir: t.TempDir()}
@@ -18,7 +20,7 @@ func TestClaims(t *testing.T) {
 	if g.peerd, err = build(t.Context(), g.dir, "peerd"); err != nil {
 		t.Fatal(err)
 	}
-	for _, c := range claims() {
+	for _, c := range allClaims() {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			f, err := c.try(t.Context(), g)
@@ -39,7 +41,7 @@ func TestClaims(t *testing.T) {
 
 func TestClaimNames(t *testing.T) {
 	var names []string
-	for _, c := range claims() {
+	for _, c := range allClaims() {
 		if c.name == "" || c.text == "" || strings.HasSuffix(c.text, ".") || strings.ContainsAny(c.name, "/|") || slices.Contains(names, c.name) {
 			t.Errorf("%q: %q", c.name, c.text)
 		}
@@ -47,15 +49,15 @@ func TestClaimNames(t *testing.T) {
 	}
 }
 
-func TestTunnelsReport(t *testing.T) {
-	r := tunnelsReport{Took: "1s", Results: []tunnelResult{
+func TestClaimsReport(t *testing.T) {
+	r := claimsReport{name: "doors", title: "Doors", setting: "All are wooden.", Took: "1s", Results: []claimResult{
 		{Name: "one", Claim: "a | b", Seconds: 1, finding: finding{Text: "3 of 3"}},
 		{Name: "two", Claim: "c", Error: "it\nbroke", finding: finding{Table: &table{Head: []string{"x", "y"}, Rows: [][]string{{"1", "2"}}}}},
 	}}
 	if err := r.verdict(); err == nil || !strings.Contains(err.Error(), "two") || strings.Contains(err.Error(), "one") {
 		t.Error(err)
 	}
-	for _, want := range []string{"**1 of 2 claims hold.**", "| a \\| b | one | 1.0 | holds. 3 of 3 |", "| c | two | 0.0 | FAILED: it; broke |", "## two\n\nc.\n\n| x | y |\n|---|---|\n| 1 | 2 |\n"} {
+	for _, want := range []string{"# Doors\n", "`natlab prove doors`", "**1 of 2 claims hold.** All are wooden.\n", "| a \\| b | one | 1.0 | holds. 3 of 3 |", "| c | two | 0.0 | FAILED: it; broke |", "## two\n\nc.\n\n| x | y |\n|---|---|\n| 1 | 2 |\n"} {
 		if md := string(r.markdown()); !strings.Contains(md, want) {
 			t.Errorf("no %q in\n%s", want, md)
 		}
