@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -13,6 +14,7 @@ import (
 	"github.com/peerd/peerd/proto"
 	"github.com/peerd/peerd/proto/identity"
 	"github.com/peerd/peerd/punch/reuse"
+	"github.com/peerd/peerd/rendezvous"
 )
 
 func TestChooseMode(t *testing.T) {
@@ -257,5 +259,27 @@ func TestSequentialIsBusy(t *testing.T) {
 	time.Sleep(consentLife)
 	if _, code := n.consent(proto.ID{2}); code != proto.CodeOK {
 		t.Errorf("when the first introduction has not come: %v", code)
+	}
+}
+
+// Of two introductions that come at once, one has to wait for another time.
+func TestSequentialHasOneMeeting(t *testing.T) {
+	n := startNode(t, Config{Server: startServer(t), PortMode: reuse.Sequential, Answer: true})
+	observed := func(port uint16) proto.Candidate {
+		return proto.NewCandidate(netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), port), proto.Observed, 0)
+	}
+	introduction := func(peer proto.ID) rendezvous.Introduction {
+		return rendezvous.Introduction{Role: proto.Responder, Secret: proto.NewSecret(), Received: time.Now(), Transcript: &proto.Transcript{
+			Introduction: proto.NewToken(), PlanVersion: proto.PlanVersion,
+			Initiator: proto.Party{ID: peer, Instance: proto.NewToken(), Observed: observed(1)},
+			Responder: proto.Party{ID: n.ID(), Instance: n.instance, Observed: observed(n.Port()), PortMode: proto.PortSequential},
+		}}
+	}
+	first, second := n.meet(introduction(proto.ID{1})), n.meet(introduction(proto.ID{2}))
+	if _, err := second.await(within(t, time.Second)); !errors.Is(err, errBusy) {
+		t.Errorf("the second: %v, want errBusy", err)
+	}
+	if first.isSettled() {
+		t.Errorf("the first has ended: %v", first.err)
 	}
 }
