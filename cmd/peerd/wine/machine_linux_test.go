@@ -19,17 +19,20 @@ type machine struct {
 	dir     string   // of its states; what runs there has this directory
 	program []string // peerd's
 	env     []string
+	mode    string       // what a node's log says of it
 	host    *natlab.Host // nil is this host
 }
 
 // here runs the program for this system.
 func (p *programs) here(t *testing.T) *machine {
-	return &machine{dir: t.TempDir(), program: []string{p.native}, env: clean(os.Environ())}
+	return &machine{dir: t.TempDir(), program: []string{p.native}, env: clean(os.Environ()),
+		mode: `msg="local port" port=\d+ mode=shared`}
 }
 
 // under runs the Windows program.
 func (p *programs) under(t *testing.T, w *prefix) *machine {
-	return &machine{dir: t.TempDir(), program: []string{"wine", p.windows}, env: w.env()}
+	return &machine{dir: t.TempDir(), program: []string{"wine", p.windows}, env: w.env(),
+		mode: `msg="the local port is not shared" port=\d+ mode=dial-only reason="a dial from the listener's port: bind: Access denied\."`}
 }
 
 // on is the machine as a host of a lab.

@@ -78,6 +78,21 @@ func testTransfers(t *testing.T, p *programs, w *prefix) {
 	}
 }
 
+// testModes has a node under Wine take the mode that it can have and does not
+// choose, and no other.
+func testModes(t *testing.T, p *programs, w *prefix) {
+	n := newNetwork(t, p, w)
+	id := n.linux.id(t, "home")
+	n.linux.begin(t, "home", "run", "--allow", n.wine.id(t, "away"), "--expose", "echo="+echo(t, listen(t))).says(t, false, "^"+id)
+	sent := randomBytes()
+	sameBytes(t, n.wine.answer(t, sent, "away", "nc", "--port-mode", "sequential", id, "echo"), sent)
+	shared := n.wine.begin(t, "away", "nc", "--port-mode", "shared", id, "echo")
+	if code := shared.end(t, nil); code != 1 {
+		t.Errorf("with a mode that does not work: exit code %d, want 1", code)
+	}
+	shared.says(t, true, `^peerd: port mode shared does not work on this system`)
+}
+
 // A forward listens under Wine.
 func testForward(t *testing.T, p *programs, w *prefix) {
 	n := newNetwork(t, p, w)

@@ -22,7 +22,7 @@ func TestWindowsProgram(t *testing.T) {
 	require(t)
 	w, p := install(t), build(t)
 	for name, test := range map[string]func(*testing.T, *programs, *prefix){
-		"id": testID, "sockets": testSockets, "serve": testServe, "stopped": testStopped, "transfers": testTransfers, "forward": testForward,
+		"id": testID, "sockets": testSockets, "serve": testServe, "stopped": testStopped, "transfers": testTransfers, "forward": testForward, "modes": testModes,
 		"behind NATs": testBehindNATs, "reuse": testReuse,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, p, w) })
@@ -108,7 +108,7 @@ func (m *machine) id(t *testing.T, state string) string {
 }
 
 // Whoever registers is told where the server sees it. Under Wine a node finds
-// that its port cannot have a listener, and does without.
+// that its port cannot have a listener, does without, and says why.
 func testServe(t *testing.T, p *programs, w *prefix) {
 	n := newNetwork(t, p, w)
 	for _, m := range []*machine{n.linux, n.wine} {
@@ -119,6 +119,7 @@ func testServe(t *testing.T, p *programs, w *prefix) {
 		}
 		port := peer.says(t, true, `msg=registered observed=(127\.0\.0\.1:\d+)`)
 		n.server.says(t, true, `msg="client registered" peer=`+id[:10])
+		peer.says(t, true, m.mode)
 		if listens(port) != (m == n.linux) {
 			t.Errorf("under Wine: %v; its port has a listener: %v", m == n.wine, listens(port))
 		}
