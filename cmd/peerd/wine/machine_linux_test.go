@@ -5,7 +5,6 @@ import (
 	"context"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"regexp"
 	"testing"
 	"time"
@@ -50,7 +49,7 @@ type process struct {
 }
 
 // command prepares peerd with a state of its own.
-func (m *machine) command(t *testing.T, state string, args ...string) *process {
+func (m *machine) command(state string, args ...string) *process {
 	args = append(append(m.program[1:len(m.program):len(m.program)], "--state-dir", state), args...)
 	p := &process{}
 	if m.host != nil {
@@ -94,20 +93,8 @@ func (p *process) end(t *testing.T, signal os.Signal) int {
 	return p.ProcessState.ExitCode()
 }
 
-// answer runs peerd to its end and returns what it prints.
-func (m *machine) answer(t *testing.T, input []byte, state string, args ...string) []byte {
-	t.Helper()
-	p := m.command(t, state, args...)
-	var stdout, stderr bytes.Buffer
-	p.Stdin, p.Stdout, p.Stderr = bytes.NewReader(input), &stdout, &stderr
-	p.launch(t)
-	if code := p.end(t, nil); code != 0 {
-		t.Fatalf("peerd %q: exit code %d\n%s", args, code, &stderr)
-	}
-	return stdout.Bytes()
-}
-
-// background is a peerd that goes on, with its output in files.
+// background is a peerd that goes on, with its output in files: a pipe would
+// also be open in the services that Wine starts with its first program.
 type background struct {
 	*process
 	stdout, stderr string
@@ -116,23 +103,40 @@ type background struct {
 // begin runs peerd in the background.
 func (m *machine) begin(t *testing.T, state string, args ...string) *background {
 	t.Helper()
-	b := &background{process: m.command(t, state, args...)}
-	b.stdout, b.stderr = filepath.Join(m.dir, state+".out"), filepath.Join(m.dir, state+".err")
-	out, errs := create(t, b.stdout), create(t, b.stderr)
+	return m.feed(t, nil, state, args...)
+}
+
+// feed is begin with a standard input.
+func (m *machine) feed(t *testing.T, input []byte, state string, args ...string) *background {
+	t.Helper()
+	out, errs := create(t, m.dir), create(t, m.dir)
 	defer out.Close()
 	defer errs.Close()
-	b.Stdout, b.Stderr = out, errs
+	b := &background{m.command(state, args...), out.Name(), errs.Name()}
+	b.Stdin, b.Stdout, b.Stderr = bytes.NewReader(input), out, errs
 	b.launch(t)
 	return b
 }
 
-func create(t *testing.T, path string) *os.File {
+func create(t *testing.T, dir string) *os.File {
 	t.Helper()
-	f, err := os.Create(path)
+	f, err := os.CreateTemp(dir, "output")
 	if err != nil {
 		t.Fatal(err)
 	}
 	return f
+}
+
+// answer runs peerd to its end and returns what it prints.
+func (m *machine) answer(t *testing.T, input []byte, state string, args ...string) []byte {
+	t.Helper()
+	b := m.feed(t, input, state, args...)
+	code := b.end(t, nil)
+	out, err := os.ReadFile(b.stdout)
+	if log, _ := os.ReadFile(b.stderr); code != 0 || err != nil {
+		t.Fatalf("peerd %q: exit code %d, %v\n%s", args, code, err, log)
+	}
+	return out
 }
 
 // says waits until standard output, or with log standard error, has what a
