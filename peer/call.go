@@ -288,8 +288,8 @@ func (n *Node) attempt(ctx context.Context, w wish) (*Session, error) {
 		}
 		if m != nil {
 			s, err := m.await(ctx)
-			if errors.Is(err, errBusy) && n.isSequential() && n.awaitSocket(ctx) {
-				continue // it came while another one was under way
+			if errors.Is(err, errBusy) && n.isSequential() && n.awaitFree(ctx, w.peer) {
+				continue // it came while another one was under way, or about to be
 			}
 			return s, err
 		}

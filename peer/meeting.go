@@ -72,7 +72,7 @@ func (n *Node) meet(intro rendezvous.Introduction) *meeting {
 	case n.closing:
 		m.fail(ErrClosed)
 		return m
-	case len(n.meetings) >= n.maxMeetings():
+	case len(n.meetings) >= maxMeetings || !n.isFreeForLocked(m.peer):
 		m.fail(errBusy)
 		return m
 	}

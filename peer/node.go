@@ -326,7 +326,7 @@ func (n *Node) consent(id proto.ID) ([]proto.Candidate, proto.Code) {
 	case !n.mayConnect(id):
 		n.emit(Event{Kind: Refused, Peer: id})
 		return nil, proto.CodeRefused
-	case !n.isFreeFor(id):
+	case !n.expect(id):
 		n.cfg.Logger.Debug("busy: the local port takes one socket at a time, and another peer has been introduced", "peer", id)
 		return nil, proto.CodeBusy
 	}

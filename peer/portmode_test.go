@@ -149,6 +149,8 @@ func checkClaimed(t *testing.T, w *watched, mode reuse.Mode) {
 	if st.PortMode != mode.String() || (st.NotShared == "") != (mode == reuse.Shared) {
 		t.Errorf("status %+v, want mode %v and why", st, mode)
 	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	if first := w.events[0].Kind; first != Claimed {
 		t.Errorf("the first event is %q", first)
 	}
@@ -262,24 +264,48 @@ func TestSequentialIsBusy(t *testing.T) {
 	}
 }
 
-// Of two introductions that come at once, one has to wait for another time.
-func TestSequentialHasOneMeeting(t *testing.T) {
-	n := startNode(t, Config{Server: startServer(t), PortMode: reuse.Sequential, Answer: true})
+// introductionTo returns an introduction of a sequential node to a peer.
+func introductionTo(n *Node, peer proto.ID) rendezvous.Introduction {
 	observed := func(port uint16) proto.Candidate {
 		return proto.NewCandidate(netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), port), proto.Observed, 0)
 	}
-	introduction := func(peer proto.ID) rendezvous.Introduction {
-		return rendezvous.Introduction{Role: proto.Responder, Secret: proto.NewSecret(), Received: time.Now(), Transcript: &proto.Transcript{
-			Introduction: proto.NewToken(), PlanVersion: proto.PlanVersion,
-			Initiator: proto.Party{ID: peer, Instance: proto.NewToken(), Observed: observed(1)},
-			Responder: proto.Party{ID: n.ID(), Instance: n.instance, Observed: observed(n.Port()), PortMode: proto.PortSequential},
-		}}
-	}
-	first, second := n.meet(introduction(proto.ID{1})), n.meet(introduction(proto.ID{2}))
+	return rendezvous.Introduction{Role: proto.Responder, Secret: proto.NewSecret(), Received: time.Now(), Transcript: &proto.Transcript{
+		Introduction: proto.NewToken(), PlanVersion: proto.PlanVersion,
+		Initiator: proto.Party{ID: peer, Instance: proto.NewToken(), Observed: observed(1)},
+		Responder: proto.Party{ID: n.ID(), Instance: n.instance, Observed: observed(n.Port()), PortMode: proto.PortSequential},
+	}}
+}
+
+// Of two introductions that come at once, one has to wait for another time.
+func TestSequentialHasOneMeeting(t *testing.T) {
+	n := startNode(t, Config{Server: startServer(t), PortMode: reuse.Sequential, Answer: true})
+	first, second := n.meet(introductionTo(n, proto.ID{1})), n.meet(introductionTo(n, proto.ID{2}))
 	if _, err := second.await(within(t, time.Second)); !errors.Is(err, errBusy) {
 		t.Errorf("the second: %v, want errBusy", err)
 	}
 	if first.isSettled() {
 		t.Errorf("the first has ended: %v", first.err)
+	}
+}
+
+// The peer whose introduction this node has consented to dials it for as long as the
+// plan lasts, and then fails: it is not to wait for nothing because an introduction
+// that the node has asked for itself came first, or because the node consented
+// although it could not take the introduction up.
+func TestSequentialKeepsItsConsent(t *testing.T) {
+	asks, asked := proto.ID{1}, proto.ID{2}
+	n := startNode(t, Config{Server: startServer(t), PortMode: reuse.Sequential, Answer: true, Allow: []proto.ID{asks}})
+	if _, code := n.consent(asks); code != proto.CodeOK {
+		t.Fatalf("the first offer: %v", code)
+	}
+	own := n.meet(introductionTo(n, asked))
+	if _, err := own.await(within(t, time.Second)); !errors.Is(err, errBusy) {
+		t.Errorf("its own introduction: %v, want errBusy", err)
+	}
+	if m := n.meet(introductionTo(n, asks)); m.isSettled() {
+		t.Fatalf("the introduction that it has consented to: %v", m.err)
+	}
+	if _, code := n.consent(asks); code != proto.CodeBusy {
+		t.Errorf("an offer during a meeting: %v, want %v", code, proto.CodeBusy)
 	}
 }

@@ -38,6 +38,8 @@ const (
 	awayFor = 15 * time.Second
 	// homeCheck is how often a node looks whether its own port is free again.
 	homeCheck = time.Second
+	// freeCheck is how often it looks whether it can meet another peer.
+	freeCheck = 20 * time.Millisecond
 )
 
 // away is for how long the server is told to expect the node back.
@@ -67,43 +69,48 @@ func (n *Node) takeSocket(ctx context.Context) (release func()) {
 	}
 }
 
-// awaitSocket waits until the meeting under way is over.
-func (n *Node) awaitSocket(ctx context.Context) bool {
-	select {
-	case n.sequence.socket <- struct{}{}:
-		<-n.sequence.socket
-		return true
-	case <-ctx.Done():
-		return false
+// awaitFree waits until a peer can be met, and reports whether ctx is still alive.
+func (n *Node) awaitFree(ctx context.Context, id proto.ID) bool {
+	for !n.isFreeFor(id) {
+		select {
+		case <-time.After(freeCheck):
+		case <-ctx.Done():
+			return false
+		}
 	}
+	return true
 }
 
-// isFreeFor reports whether an introduction to a peer can be taken up now, and
-// notes that it is expected.
 func (n *Node) isFreeFor(id proto.ID) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.isFreeForLocked(id)
+}
+
+// isFreeForLocked reports whether a peer can be met now: no meeting is under way,
+// and none with another peer is expected. An introduction that this node has asked
+// for gives way to one that it has consented to, for it can ask again.
+func (n *Node) isFreeForLocked(id proto.ID) bool {
 	if !n.isSequential() {
 		return true
 	}
+	return len(n.meetings) == 0 && (n.sequence.consented == id || !n.isExpectingLocked())
+}
+
+// isExpectingLocked reports whether an introduction that this node has consented to
+// is on its way.
+func (n *Node) isExpectingLocked() bool { return time.Now().Before(n.sequence.due) }
+
+// expect notes that this node is about to consent to an introduction, and reports
+// whether that can be taken up.
+func (n *Node) expect(id proto.ID) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.isEngagedLocked() && n.sequence.consented != id {
+	if !n.isFreeForLocked(id) {
 		return false
 	}
 	n.sequence.consented, n.sequence.due = id, time.Now().Add(consentLife)
 	return true
-}
-
-// isEngagedLocked reports whether a meeting is under way or expected.
-func (n *Node) isEngagedLocked() bool {
-	return len(n.meetings) > 0 || time.Now().Before(n.sequence.due)
-}
-
-// maxMeetings bounds the meetings that go on at a time.
-func (n *Node) maxMeetings() int {
-	if n.isSequential() {
-		return 1
-	}
-	return maxMeetings
 }
 
 // source returns the port from which the node is registered, and that peers are
@@ -235,13 +242,26 @@ func (n *Node) goHome() {
 	default:
 		return
 	}
-	n.mu.Lock()
-	away := n.sequence.from != nil && n.registered && !n.isEngagedLocked()
-	n.mu.Unlock()
-	if away && n.held(n.port) == nil && n.port.Free() == nil {
-		n.client.Suspend()
-		n.client.Resume()
+	if n.source() == n.port || n.held(n.port) != nil || n.port.Free() != nil || !n.mayMove() {
+		return
 	}
+	n.client.Suspend()
+	n.client.Resume()
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.sequence.due = time.Time{}
+}
+
+// mayMove reports whether the node can register anew without keeping anybody
+// waiting, and keeps introductions off until it has given up the registration.
+func (n *Node) mayMove() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if !n.registered || len(n.meetings) > 0 || n.isExpectingLocked() {
+		return false
+	}
+	n.sequence.consented, n.sequence.due = n.ID(), time.Now().Add(consentLife)
+	return true
 }
 
 // endSequence gives up the port that the node has besides its own.
