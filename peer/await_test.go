@@ -66,6 +66,21 @@ func TestBothAwait(t *testing.T) {
 	}
 }
 
+// TestWorkOnAWishEnds guards against another introduction, and a second session, for
+// a call that has its session and is about to be told so.
+func TestWorkOnAWishEnds(t *testing.T) {
+	url := startServer(t)
+	b := startNode(t, Config{Server: url, Answer: true, Authorize: func(proto.ID) (Grant, bool) { return Grant{}, true }})
+	a := startNode(t, Config{Server: url})
+	s, err := a.Await(within(t, 10*time.Second), b.ID())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again, err := a.attempt(within(t, 10*time.Second), wish{b.ID(), true}); err != nil || again != s {
+		t.Errorf("another session: %v", err)
+	}
+}
+
 // Await outlasts a peer that is not even registered.
 func TestAwaitStranger(t *testing.T) {
 	url := startServer(t)

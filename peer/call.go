@@ -140,10 +140,8 @@ func (n *Node) join(w wish) (*call, *Session, error) {
 	if n.client == nil {
 		return nil, nil, errNotStarted
 	}
-	for _, s := range slices.Backward(n.sessions[w.peer]) {
-		if s.Err() == nil { // one that has just ended may be there still
-			return nil, s, nil
-		}
+	if s := n.newestLocked(w.peer); s != nil {
+		return nil, s, nil
 	}
 	c := n.calls[w]
 	if c == nil {
@@ -160,6 +158,22 @@ func (n *Node) join(w wish) (*call, *Session, error) {
 	}
 	c.waiters++
 	return c, nil, nil
+}
+
+// newestLocked returns the newest live session with a peer, or nil.
+func (n *Node) newestLocked(id proto.ID) *Session {
+	for _, s := range slices.Backward(n.sessions[id]) {
+		if s.Err() == nil { // one that has just ended may be there still
+			return s
+		}
+	}
+	return nil
+}
+
+func (n *Node) newest(id proto.ID) *Session {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.newestLocked(id)
 }
 
 // leave ends the call with its last waiter.
@@ -278,6 +292,9 @@ func (n *Node) attempt(ctx context.Context, w wish) (*Session, error) {
 		}
 	}
 	for {
+		if s := n.newest(w.peer); s != nil {
+			return s, nil // nobody has told this call yet that it has ended
+		}
 		intro, err := n.client.IntroduceWithin(ctx, w.wait(), w.peer, n.candidates())
 		m := n.meetingWith(w.peer)
 		switch {
