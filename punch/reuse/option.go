@@ -6,7 +6,6 @@ import (
 	"os"
 	"slices"
 	"syscall"
-	"time"
 )
 
 // option is a socket option with its value.
@@ -80,6 +79,3 @@ func reason(err error) error {
 	}
 	return err
 }
-
-func seconds(d time.Duration) int      { return int(d / time.Second) }
-func milliseconds(d time.Duration) int { return int(d / time.Millisecond) }

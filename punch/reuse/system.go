@@ -36,10 +36,6 @@ type system struct {
 	lock func(number uint16) (io.Closer, error)
 }
 
-// synLimit is how long a system may go on repeating a dial's SYN. The dial's
-// context ends it before, unless the program has been stopped meanwhile.
-const synLimit = 30 * time.Second
-
 // noLock is for systems on which the exclusive listener has to do: between it
 // and the listener for good another program can come.
 func noLock(uint16) (io.Closer, error) { return unlocked{}, nil }

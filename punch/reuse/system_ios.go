@@ -12,7 +12,7 @@ var local = system{
 	errnos:    posix,
 	share:     options{reuseAddr, reusePort},
 	exclusive: options{reuseAddr},
-	dial:      options{abrupt, wished(integer("TCP_CONNECTIONTIMEOUT", unix.IPPROTO_TCP, unix.TCP_CONNECTIONTIMEOUT, seconds(synLimit)))},
+	dial:      options{abrupt, wished(integer("TCP_CONNECTIONTIMEOUT", unix.IPPROTO_TCP, unix.TCP_CONNECTIONTIMEOUT, synLimitSeconds))},
 	hold:      []options{{reuseAddr, reusePort}},
 	timeWait:  30 * time.Second, // twice net.inet.tcp.msl, 15 s
 	lock:      noLock,

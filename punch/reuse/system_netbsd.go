@@ -16,7 +16,7 @@ var local = system{
 	errnos:    posix,
 	share:     options{reuseAddr, reusePort},
 	exclusive: options{reuseAddr},
-	dial:      options{abrupt, wished(integer("TCP_KEEPINIT", unix.IPPROTO_TCP, unix.TCP_KEEPINIT, seconds(synLimit)))},
+	dial:      options{abrupt, wished(integer("TCP_KEEPINIT", unix.IPPROTO_TCP, unix.TCP_KEEPINIT, synLimitSeconds))},
 	hold:      []options{{reuseAddr, reusePort}},
 	timeWait:  time.Minute, // twice the MSL of 30 s
 	lock:      noLock,

@@ -23,7 +23,7 @@ var local = system{
 	// With both it fails beside every socket that is bound, listens or is
 	// connected, on whatever address, and passes over those that are closing.
 	exclusive: options{reuseAddr, wished(integer("SO_EXCLBIND", unix.SOL_SOCKET, unix.SO_EXCLBIND, 1))},
-	dial:      options{abrupt, wished(integer("TCP_CONN_ABORT_THRESHOLD", unix.IPPROTO_TCP, unix.TCP_CONN_ABORT_THRESHOLD, milliseconds(synLimit)))},
+	dial:      options{abrupt, wished(integer("TCP_CONN_ABORT_THRESHOLD", unix.IPPROTO_TCP, unix.TCP_CONN_ABORT_THRESHOLD, synLimitMilliseconds))},
 	hold:      []options{{reuseAddr}},
 	timeWait:  time.Minute, // the tunable tcp_time_wait_interval
 	lock:      noLock,
