@@ -1,3 +1,5 @@
+//go:build !race
+
 package wine
 
 import (
@@ -17,7 +19,8 @@ import (
 func TestMain(m *testing.M) { natlab.Main(m) }
 
 // TestWindowsProgram runs the Windows program in one installation of Wine's,
-// which takes seconds to make.
+// which takes seconds to make. The race detector would see nothing of what runs
+// there, so that it is not run a second time for that.
 func TestWindowsProgram(t *testing.T) {
 	require(t)
 	w, p := install(t), build(t)
