@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"regexp"
+	"strings"
 	"testing"
 	"time"
 
@@ -137,6 +138,12 @@ func (m *machine) answer(t *testing.T, input []byte, state string, args ...strin
 		t.Fatalf("peerd %q: exit code %d, %v\n%s", args, code, err, log)
 	}
 	return out
+}
+
+// id returns that of a state, which is made if need be.
+func (m *machine) id(t *testing.T, state string) string {
+	t.Helper()
+	return strings.TrimSpace(string(m.answer(t, nil, state, "id")))
 }
 
 // says waits until standard output, or with log standard error, has what a
