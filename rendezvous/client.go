@@ -182,6 +182,7 @@ func (c *Client) Run(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
+		b.registered(lasted)
 		if errors.Is(err, errSuspended) {
 			c.tell(State{Suspended: true})
 			continue
@@ -190,7 +191,6 @@ func (c *Client) Run(ctx context.Context) error {
 			c.tell(State{Err: err, Permanent: true})
 			return err
 		}
-		b.registered(lasted)
 		delay := b.next(rand.Float64())
 		c.log.Debug("not registered", "server", c.cfg.Server.HostPort(), "error", err, "retry", delay)
 		c.tell(State{Err: err, Retry: delay})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -169,5 +170,34 @@ func TestSuspendedClientEnds(t *testing.T) {
 			t.Errorf("Run returned %v", err)
 		}
 		n.Resume()
+	})
+}
+
+// TestSuspendedClientHasNoOldBackoff guards against a pause that failures from before
+// a long registration have made long.
+func TestSuspendedClientHasNoOldBackoff(t *testing.T) {
+	virtually(t, ServerConfig{}, func(t *testing.T, w *world) {
+		var down atomic.Bool
+		cfg := w.nodeConfig()
+		dial := cfg.Dial
+		cfg.Dial = func(ctx context.Context) (net.Conn, error) {
+			if down.Load() {
+				return nil, errors.New("down")
+			}
+			return dial(ctx)
+		}
+		down.Store(true)
+		n := runNode(t, cfg)
+		time.Sleep(10 * time.Minute)
+		down.Store(false)
+		n.await(t, true)
+		time.Sleep(2 * lasting)
+		down.Store(true)
+		n.Suspend()
+		n.await(t, false)
+		n.Resume()
+		if s := n.await(t, false); s.Retry > firstRetry {
+			t.Errorf("after that, a pause of %v", s.Retry)
+		}
 	})
 }
