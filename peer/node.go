@@ -242,7 +242,11 @@ func (n *Node) dialServerAt(ctx context.Context, to netip.AddrPort) (net.Conn, e
 	n.mu.Unlock()
 	// An orphan would occupy the 4-tuple on which the next registration is to be
 	// made, also that of the process which comes after this one is killed.
-	return conn, conn.(*net.TCPConn).SetLinger(0)
+	if err := conn.(*net.TCPConn).SetLinger(0); err != nil { // it may be over already
+		conn.Close()
+		return nil, err
+	}
+	return conn, nil
 }
 
 // dialFreed dials again and again while the system still has a connection from

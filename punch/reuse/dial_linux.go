@@ -135,7 +135,11 @@ func ordinary(f *os.File, hops hopLimit) (net.Conn, error) {
 	}
 	tcp := conn.(*net.TCPConn)
 	// From here on an ordinary close: what was written is to arrive.
-	return conn, errors.Join(tcp.SetLinger(-1), tcp.SetKeepAlive(false))
+	if err := errors.Join(tcp.SetLinger(-1), tcp.SetKeepAlive(false)); err != nil {
+		conn.Close()
+		return nil, err
+	}
+	return conn, nil
 }
 
 // connect sends the SYN: with a TTL if that is not 0, which is back to normal

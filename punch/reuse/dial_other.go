@@ -36,7 +36,11 @@ func (d *Dial) Wait(ctx context.Context) (net.Conn, error) {
 		return nil, dialError(d.port, d.to, err)
 	}
 	// From here on an ordinary close: what was written is to arrive.
-	return conn, conn.(*net.TCPConn).SetLinger(-1)
+	if err := conn.(*net.TCPConn).SetLinger(-1); err != nil { // it may be over already
+		conn.Close() // with a RST still
+		return nil, dialError(d.port, d.to, err)
+	}
+	return conn, nil
 }
 
 // IsRepeated is false: this system is not asked.
