@@ -211,9 +211,11 @@ func (n *Node) warnCrowded() {
 }
 
 // announceLocked tells the server which peers this node answers by name; it
-// reports whether it could name all. A node that answers everybody need not.
+// reports whether it could name all. A node that answers everybody need not, and
+// one that is closing is not to leave a packet behind that is answered when its
+// successor registers from the same port.
 func (n *Node) announceLocked() (all bool) {
-	if n.cfg.Answer {
+	if n.cfg.Answer || n.closing {
 		return true
 	}
 	var ids []proto.ID

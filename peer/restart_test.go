@@ -2,8 +2,11 @@ package peer
 
 import (
 	"errors"
+	"io"
 	"net"
 	"net/netip"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -62,3 +65,58 @@ func TestOldConnectionStays(t *testing.T) {
 		t.Errorf("%v, want a reuse.InUseError", err)
 	}
 }
+
+// TestClosingSaysNothingToTheServer guards against last words whose acknowledgement
+// would meet the next registration from the same port on its way: the RST that is
+// the answer costs that its entry in a NAT.
+func TestClosingSaysNothingToTheServer(t *testing.T) {
+	url := startServer(t)
+	for range 10 {
+		way, sent := meter(t, url)
+		callee := startNode(t, Config{Server: url, Answer: true, Authorize: func(proto.ID) (Grant, bool) { return Grant{}, true }})
+		caller := startNode(t, Config{Server: way})
+		if _, err := caller.Connect(within(t, 5*time.Second), callee.ID()); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(20 * time.Millisecond) // what was said of the session is on its way
+		before := sent.Load()
+		caller.Close()
+		callee.Close()
+		if n := sent.Load() - before; n > 0 {
+			t.Fatalf("%d bytes were sent to the server", n)
+		}
+	}
+}
+
+// meter stands between nodes and the server, and counts what they send.
+func meter(t *testing.T, url proto.ServerURL) (way proto.ServerURL, sent *atomic.Int64) {
+	t.Helper()
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	way, sent = url, new(atomic.Int64)
+	way.Port = uint16(l.Addr().(*net.TCPAddr).Port)
+	var tasks sync.WaitGroup
+	tasks.Go(func() {
+		for {
+			near, err := l.Accept()
+			if err != nil {
+				return
+			}
+			far, err := net.Dial("tcp4", url.HostPort())
+			if err != nil {
+				near.Close()
+				return
+			}
+			tasks.Go(func() { io.Copy(near, far); near.Close() })
+			tasks.Go(func() { io.Copy(far, io.TeeReader(near, counting{sent})); far.Close() })
+		}
+	})
+	t.Cleanup(func() { l.Close(); tasks.Wait() })
+	return way, sent
+}
+
+type counting struct{ n *atomic.Int64 }
+
+func (c counting) Write(b []byte) (int, error) { c.n.Add(int64(len(b))); return len(b), nil }
