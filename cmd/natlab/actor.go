@@ -20,7 +20,7 @@ func newActor(ctx context.Context, h *natlab.Host) (*actor, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	c, err := conduct(h)
+	c, err := conduct(h, natlab.NoFilter)
 	return &actor{conductor: c}, err
 }
 

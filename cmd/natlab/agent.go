@@ -51,6 +51,7 @@ type report struct {
 	Attempts []string       // punching events, for failed and events
 	Port     uint16         // registered: the node's local port
 	Observed netip.AddrPort // registered: as the server sees it
+	Mode     string         // registered: how the port is used
 	Bytes    int64          // sent, progress, received
 	Sum      string         // sent, received: SHA-256
 	Diary    diary          // diary
@@ -153,7 +154,7 @@ func (a *agent) start(o order) {
 		a.fail(err)
 		return
 	}
-	a.say(report{Event: "registered", Port: a.node.Port(), Observed: a.node.Observed()})
+	a.say(report{Event: "registered", Port: a.node.Port(), Observed: a.node.Observed(), Mode: a.node.Status().PortMode})
 }
 
 // targets are the agent's own and more.

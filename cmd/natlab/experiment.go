@@ -23,7 +23,8 @@ type cell struct {
 	RTT    time.Duration
 	Freeze time.Duration
 	Loss   float64
-	Rate   int64 // bits per second, each way; 0 is unlimited
+	Rate   int64     // bits per second, each way; 0 is unlimited
+	Ports  portModes // of the nodes
 }
 
 func (c cell) String() string {
@@ -36,6 +37,9 @@ func (c cell) String() string {
 	}
 	if c.Rate > 0 {
 		s += fmt.Sprintf(", %v", bitRate(c.Rate))
+	}
+	if c.Ports != (portModes{}) {
+		s += ", " + c.Ports.String()
 	}
 	return s
 }
@@ -96,10 +100,11 @@ func (b *bench) populate() (err error) {
 	}
 	go b.server.Serve(l) // until close
 	b.url = proto.ServerURL{Host: b.lab.Server.Addr().String(), Port: proto.DefaultPort, Key: key.ID()}
-	if b.a, err = conduct(b.lab.A); err != nil {
+	filters := b.cell.Ports.filters()
+	if b.a, err = conduct(b.lab.A, filters[0]); err != nil {
 		return err
 	}
-	b.b, err = conduct(b.lab.B)
+	b.b, err = conduct(b.lab.B, filters[1])
 	return err
 }
 
@@ -118,6 +123,9 @@ func (b *bench) run(n int) (o outcome) {
 		b.a.start(order{Op: "start", Server: b.url.String(), Freeze: frozen == b.a}),
 		b.b.start(order{Op: "start", Server: b.url.String(), Answer: true, Allow: []proto.ID{b.a.id}, Freeze: frozen == b.b}),
 	)
+	if err == nil {
+		err = b.cell.Ports.check(b.a.mode, b.b.mode)
+	}
 	if err == nil {
 		o, err = b.connect(frozen)
 	}
@@ -173,12 +181,14 @@ type conductor struct {
 	cmd     *natlab.Cmd
 	in      io.Writer
 	id      proto.ID
+	mode    string // how the node uses its port, once it is started
 	reports chan report
 }
 
 // conduct starts an agent on a host.
-func conduct(h *natlab.Host) (*conductor, error) {
+func conduct(h *natlab.Host, f natlab.Filter) (*conductor, error) {
 	c := &conductor{host: h, cmd: h.Command(context.Background(), executable(), agentArg), reports: make(chan report, 16)}
+	c.cmd.Filter = f
 	c.cmd.Env = append(os.Environ(), agentEnv+"=1")
 	c.cmd.Stderr = os.Stderr
 	in, err := c.cmd.StdinPipe()
@@ -242,7 +252,8 @@ func (c *conductor) start(o order) error {
 	if err := c.say(o); err != nil {
 		return err
 	}
-	_, err := c.await("registered")
+	r, err := c.await("registered")
+	c.mode = r.Mode
 	return err
 }
 

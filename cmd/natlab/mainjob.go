@@ -14,7 +14,7 @@ import (
 // mainJob runs every cell of the matrix and the transfers.
 func (p *proof) mainJob(ctx context.Context, g ground, progress io.Writer) (proofReport, error) {
 	began := time.Now()
-	cells := p.measure(ctx, p.cells, progress)
+	cells := measure(ctx, p.cells, p.runs, p.parallel, progress)
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -63,16 +63,16 @@ type cellResult struct {
 	Failures []string `json:"failures,omitempty"`
 }
 
-// measure runs the cells, several labs at a time.
-func (p *proof) measure(ctx context.Context, cells []cell, progress io.Writer) []cellResult {
+// measure runs the cells, several labs at a time, and tells of each.
+func measure(ctx context.Context, cells []cell, runs, parallel int, progress io.Writer) []cellResult {
 	results := make([]cellResult, len(cells))
 	next := make(chan int)
 	var workers sync.WaitGroup
 	var printing sync.Mutex
-	for range p.parallel {
+	for range parallel {
 		workers.Go(func() {
 			for i := range next {
-				results[i] = measureCell(ctx, cells[i], p.runs, uint64(i))
+				results[i] = measureCell(ctx, cells[i], runs, uint64(i))
 				printing.Lock()
 				fmt.Fprintf(progress, "%d/%d %s: %s\n", i+1, len(cells), cells[i], results[i])
 				printing.Unlock()
