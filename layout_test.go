@@ -73,12 +73,14 @@ var mayImport = map[string]map[string]string{
 		"peer/tunnel":          "standard input and output as a tunnel's end",
 	},
 	"cmd/natlab": {
-		"proto":          "IDs and server URLs",
-		"proto/identity": "keys of its agents",
-		"punch":          "tells what punching did",
-		"punch/natlab":   "the lab",
-		"rendezvous":     "the lab's server",
-		"peer":           "the lab's nodes",
+		"proto":                         "IDs and server URLs",
+		"proto/identity":                "keys of its agents",
+		"punch":                         "tells what punching did",
+		"punch/natlab":                  "the lab",
+		"rendezvous":                    "the lab's server",
+		"punch/reuse/survey":            "what this kernel does",
+		"punch/reuse/survey/linuxrules": "what it should do",
+		"peer":                          "the lab's nodes",
 	},
 }
 

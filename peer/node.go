@@ -261,7 +261,7 @@ func (n *Node) dialFreed(ctx context.Context, to netip.AddrPort) (net.Conn, erro
 		}
 		select {
 		case <-late:
-			n.cfg.Logger.Warn("waiting for the way to the server", "err", cause(err))
+			n.cfg.Logger.Warn("the server cannot be dialled yet", "err", cause(err))
 		case <-time.After(freedPause):
 		case <-ctx.Done():
 			return nil, err

@@ -141,7 +141,8 @@ func (a *app) connect(addr string) (appConn, error) {
 func (a *app) run(conn appConn, in io.Reader) error {
 	a.conn = conn
 	a.say(appReport{Event: "open"})
-	go a.readAll()
+	go a.readAll()      // to the end of the connection
+	defer a.setLimit(0) // nobody will say so any more
 	lines := bufio.NewScanner(in)
 	for lines.Scan() {
 		var o appOrder
@@ -166,10 +167,7 @@ func (a *app) obey(o appOrder) error {
 	case "send":
 		a.write.Go(func() { a.send(o.Bytes) })
 	case "limit":
-		a.mu.Lock()
-		a.limit = o.Bytes
-		a.mu.Unlock()
-		a.changed.Broadcast()
+		a.setLimit(o.Bytes)
 		a.say(appReport{Event: "told"})
 	case "peek":
 		return a.peek()
@@ -188,6 +186,14 @@ func (a *app) obey(o appOrder) error {
 		return fmt.Errorf("no order is called %q", o.Op)
 	}
 	return nil
+}
+
+// setLimit sets the limit.
+func (a *app) setLimit(limit int64) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.limit = limit
+	a.changed.Broadcast()
 }
 
 // peek waits until there is something unread: that decides what the kernel makes

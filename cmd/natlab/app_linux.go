@@ -2,6 +2,7 @@ package main
 
 import (
 	"net"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -23,4 +24,19 @@ func awaitUnread(c *net.TCPConn) error {
 		return err
 	}
 	return failed
+}
+
+// sharePort sets what the sockets of a node's port have.
+func sharePort(_, _ string, c syscall.RawConn) (err error) {
+	cerr := c.Control(func(fd uintptr) {
+		for _, option := range []int{unix.SO_REUSEADDR, unix.SO_REUSEPORT} {
+			if err == nil {
+				err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, option, 1)
+			}
+		}
+	})
+	if cerr != nil {
+		return cerr
+	}
+	return err
 }

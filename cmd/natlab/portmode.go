@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/peerd/peerd/punch/natlab"
@@ -94,7 +95,8 @@ func modesFinding(modes []portModes, cells []cell, results []cellResult) (f find
 			}
 			of, direct, runs = append(of, r), direct+r.Direct, runs+r.Runs
 			for _, failure := range r.Failures {
-				failed = append(failed, fmt.Errorf("%v: %s", cells[i], failure))
+				first, _, _ := strings.Cut(failure, "\n") // the attempts of both sides follow
+				failed = append(failed, fmt.Errorf("%v: %s", cells[i], first))
 			}
 		}
 		f.Text += fmt.Sprintf("%v: %d of %d direct. ", m, direct, runs)

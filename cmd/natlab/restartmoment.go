@@ -82,17 +82,20 @@ func freezeServer(_ context.Context, w *restarts, _ *restartNode) error {
 
 // thawServer lets the successor's SYN come first.
 func thawServer(_ context.Context, w *restarts, _ *restartNode) error {
-	time.Sleep(serverPause) // this is the experiment, not a wait for something
+	time.Sleep(experimentPause) // this is the experiment, not a wait for something
 	return continueProcess(w.serves.Process)
 }
 
-const serverPause = 100 * time.Millisecond
+// experimentPause is more than two round trips.
+const experimentPause = 100 * time.Millisecond
 
-// losePeer ends the other peer, which the victim must not notice.
+// losePeer ends the other peer, which the victim must not notice. Bytes that are on
+// their way come first: who dies with some unread resets the connection.
 func losePeer(_ context.Context, w *restarts, n *restartNode) error {
 	if err := stopProcess(n.cmd.Process); err != nil {
 		return err
 	}
+	time.Sleep(experimentPause)
 	return kill(w.other(n).cmd)
 }
 

@@ -9,5 +9,5 @@ var socketsPart = claimsPart("sockets", "Sockets: one port in several of them, w
 
 // socketClaims are in the order of the report.
 func socketClaims() []claim {
-	return slices.Concat(portModeClaims(), restartClaims())
+	return slices.Concat(portModeClaims(), clashClaims(), timeWaitClaims(), restartClaims(), tableClaims())
 }
