@@ -23,13 +23,6 @@ func integer(name string, level, number, value int) option {
 	return option{name: name, set: set, level: level, number: number}
 }
 
-// wished is an option that a version of the system, or a system that imitates
-// it, may not know.
-func wished(o option) option {
-	o.wish = true
-	return o
-}
-
 // options are set in their order, before bind.
 type options []option
 

@@ -19,6 +19,13 @@ func getInteger(fd uintptr, level, number int) (int, error) {
 	return unix.GetsockoptInt(int(fd), level, number)
 }
 
+// wished is an option that a version of the system, or a system that imitates
+// it, may not know.
+func wished(o option) option {
+	o.wish = true
+	return o
+}
+
 // abrupt is SO_LINGER 0.
 var abrupt = option{name: "SO_LINGER", set: func(fd uintptr) error {
 	return unix.SetsockoptLinger(int(fd), unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
