@@ -23,7 +23,7 @@ var local = system{
 	errnos: errnos{
 		refused: []syscall.Errno{
 			windows.WSAECONNREFUSED, windows.WSAECONNRESET, // a RST
-			windows.WSAEHOSTUNREACH, windows.WSAENETUNREACH, // ICMP; or no route
+			windows.WSAEHOSTUNREACH, // ICMP
 		},
 		tupleInUse: []syscall.Errno{
 			windows.WSAEADDRINUSE,    // connect: the 4-tuple; bind: the port
