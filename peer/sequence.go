@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/netip"
 	"time"
@@ -213,9 +214,19 @@ func (n *Node) registerFrom(p *reuse.Port, why error) {
 	if p == n.port {
 		log.Info("the local port is free again")
 	} else {
-		log.Warn("the local port takes one socket at a time and is in use: registering from another one meanwhile", "from", p.Number(), "reason", cause(why))
+		log.Log(n.ctx, gravity(why), "the local port takes one socket at a time and is in use: registering from another one meanwhile", "from", p.Number(), "reason", cause(why))
 	}
 	n.emit(Event{Kind: Moved, Port: p.Number(), Err: why})
+}
+
+// gravity is that of a port's being in use: that a session has it is how this mode
+// works.
+func gravity(why error) slog.Level {
+	var held *heldError
+	if errors.As(why, &held) {
+		return slog.LevelInfo
+	}
+	return slog.LevelWarn
 }
 
 // stayHome goes back to the node's own port whenever it is free, until the node
