@@ -24,6 +24,7 @@ func install(t *testing.T) *prefix {
 	mkdir(t, p.temp())
 	t.Cleanup(func() { p.shutDown(t) })
 	p.tool(t, "wineboot", "--init")
+	p.shutDown(t) // which writes the registry, for another
 	dll := filepath.Join(p.dir, "drive_c/windows/system32/bcryptprimitives.dll")
 	must(t, exec.Command(compiler, "-shared", "-s", "-o", dll, "testdata/processprng.c", "-ladvapi32"))
 	return p
