@@ -26,7 +26,7 @@ func (p *program) surveySockets(ctx context.Context) (f findings, err error) {
 	if f.host, err = survey.Open(); err != nil {
 		return f, err
 	}
-	if f.Capabilities, err = reuse.Probe(); err != nil {
+	if f.Capabilities, err = reuse.Probe(ctx); err != nil {
 		return f, err
 	}
 	if f.rows, err = f.host.TryAll(ctx); err != nil {

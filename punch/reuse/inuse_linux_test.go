@@ -130,7 +130,7 @@ func TestProbeWithoutIPv4(t *testing.T) {
 	var got Capabilities
 	err := lab.A.Do(func() (err error) {
 		if err = errors.Join(enableIPv6(), removeLoopback(netlink.FAMILY_V4)); err == nil {
-			got, err = Probe()
+			got, err = Probe(t.Context())
 		}
 		return err
 	})
@@ -142,7 +142,7 @@ func TestProbeWithoutIPv4(t *testing.T) {
 		if err := removeLoopback(netlink.FAMILY_V6); err != nil {
 			t.Error(err)
 		}
-		_, err := Probe()
+		_, err := Probe(t.Context())
 		return err
 	})
 	if err == nil || !strings.Contains(err.Error(), "127.0.0.1") {

@@ -39,7 +39,7 @@ func rival(t *testing.T, p *Port, set options) (net.Listener, error) {
 // TestDialOnlyHoldsThePort shows that other programs do not get a port that has
 // no listener, and that our dials from it go on.
 func TestDialOnlyHoldsThePort(t *testing.T) {
-	c, err := Probe()
+	c, err := Probe(t.Context())
 	if err != nil || c.NotDialOnly != nil {
 		t.Skip("this system cannot:", err, c.NotDialOnly)
 	}

@@ -40,7 +40,7 @@ func asHelper() {
 // mustClaim claims a port in the best mode that works here.
 func mustClaim(t *testing.T, number uint16) *Port {
 	t.Helper()
-	c, err := Probe()
+	c, err := Probe(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

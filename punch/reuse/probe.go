@@ -32,11 +32,14 @@ const (
 // and says what comes of it: a system may know an option without its having an
 // effect, or fail where it is least expected. Nothing of it is left behind, not
 // even TIME_WAIT. An error means that nothing was found out, such as for lack
-// of descriptors.
-func Probe() (Capabilities, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), probeLimit)
+// of descriptors or because ctx has ended, whose error it then wraps.
+func Probe(ctx context.Context) (Capabilities, error) {
+	limited, cancel := context.WithTimeout(ctx, probeLimit)
 	defer cancel()
-	c, err := probe(ctx)
+	c, err := probe(limited)
+	if err != nil && ctx.Err() != nil {
+		err = ctx.Err()
+	}
 	if err != nil {
 		return Capabilities{}, fmt.Errorf("finding out how this system shares a local port: %w", err)
 	}

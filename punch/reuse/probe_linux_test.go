@@ -28,7 +28,7 @@ type told struct {
 
 // tellProbe prints what this process finds out.
 func tellProbe() error {
-	c, err := Probe()
+	c, err := Probe(context.Background())
 	if err != nil {
 		return err
 	}
@@ -171,7 +171,7 @@ func TestPinIsNoticed(t *testing.T) {
 // TestProbeWithFewDescriptors shows that a lack of descriptors is an error and
 // never makes the system look worse than it is.
 func TestProbeWithFewDescriptors(t *testing.T) {
-	want, err := Probe()
+	want, err := Probe(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -186,7 +186,7 @@ func TestProbeWithFewDescriptors(t *testing.T) {
 		if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &few); err != nil {
 			t.Fatal(err)
 		}
-		got, err := Probe()
+		got, err := Probe(t.Context())
 		unix.Setrlimit(unix.RLIMIT_NOFILE, &usual)
 		if err != nil {
 			if failed++; !errors.Is(err, unix.EMFILE) {
@@ -207,7 +207,7 @@ func TestProbeLeavesNothing(t *testing.T) {
 	before := descriptors(t)
 	var sockets string
 	err := lab.A.Do(func() error {
-		if _, err := Probe(); err != nil {
+		if _, err := Probe(t.Context()); err != nil {
 			return err
 		}
 		// The thread's network namespace, and its sockets in every state.

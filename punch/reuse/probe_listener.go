@@ -1,6 +1,7 @@
 package reuse
 
 import (
+	"context"
 	"errors"
 	"net"
 	"net/netip"
@@ -19,11 +20,13 @@ func (b *bench) reach(p *Port) error {
 
 func (b *bench) reachListener(l *net.TCPListener) error {
 	to := netip.AddrPortFrom(b.loopback(), addrPort(l.Addr()).Port())
-	stranger, err := net.DialTimeout("tcp", to.String(), stepLimit)
+	dialer := net.Dialer{Timeout: stepLimit}
+	stranger, err := dialer.DialContext(b.ctx, "tcp", to.String())
 	if err != nil {
 		return err
 	}
 	defer discard(stranger)
+	defer context.AfterFunc(b.ctx, func() { l.SetDeadline(time.Unix(1, 0)) })()
 	conn, err := l.Accept()
 	if err != nil {
 		return err

@@ -115,7 +115,7 @@ func TestRivalMissing(t *testing.T) {
 // TestProbeAgrees shows that package reuse, which tries what it needs itself,
 // finds what the survey does.
 func TestProbeAgrees(t *testing.T) {
-	c, err := reuse.Probe()
+	c, err := reuse.Probe(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
