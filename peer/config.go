@@ -19,7 +19,7 @@ type Config struct {
 	// LocalPort is the one local TCP port; 0 lets the system choose a free one.
 	LocalPort uint16
 	// PortMode is how the port is used; 0 is the best mode that works on this
-	// system, which Start finds out. Start fails if it does not work here.
+	// system, which Start finds out. Start fails if it is known not to work here.
 	PortMode reuse.Mode
 	// Answer has the node listed as answering: peers that are allowed may ask
 	// to be introduced to it at any time. A node that is connecting to a peer

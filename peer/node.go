@@ -20,6 +20,7 @@ type Node struct {
 	cfg      Config
 	instance proto.Token
 	budget   *punch.Budget
+	probe    func(context.Context) (reuse.Capabilities, error) // reuse.Probe
 
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
@@ -66,6 +67,7 @@ func New(cfg Config) (*Node, error) {
 		cfg:      cfg.withDefaults(),
 		instance: proto.NewToken(),
 		budget:   punch.NewBudget(time.Now()),
+		probe:    reuse.Probe,
 		first:    make(chan error, 1),
 		calls:    make(map[wish]*call),
 		meetings: make(map[proto.Token]*meeting),
@@ -88,7 +90,7 @@ func (n *Node) ID() proto.ID { return n.cfg.Key.ID() }
 // error that wraps ErrServer, or ErrClosed. It is to be called once; Close must
 // be called even if it fails.
 func (n *Node) Start(ctx context.Context) error {
-	if err := n.claim(); err != nil {
+	if err := n.claim(ctx); err != nil {
 		return err
 	}
 	n.emit(Event{Kind: Claimed, Port: n.port.Number(), Mode: n.mode, Err: n.notShared})
@@ -103,33 +105,6 @@ func (n *Node) Start(ctx context.Context) error {
 	case <-ctx.Done():
 		return fmt.Errorf("%w: %s: %w", ErrServer, n.cfg.Server.HostPort(), ctx.Err())
 	}
-}
-
-// claim finds out how the local port can be used, and takes it.
-func (n *Node) claim() error {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	switch {
-	case n.closing:
-		return ErrClosed
-	case n.port != nil:
-		return errors.New("the node has been started already")
-	}
-	system, err := reuse.Probe()
-	if err != nil {
-		return err
-	}
-	mode, notShared, err := n.cfg.chooseMode(system)
-	if err != nil {
-		return err
-	}
-	port, err := reuse.Claim(n.cfg.LocalPort, mode)
-	if err != nil {
-		return err
-	}
-	n.sharing, n.mode, n.notShared, n.port = system, mode, notShared, port
-	n.gate = punch.NewGate(n.cfg.Logger)
-	return nil
 }
 
 // launch starts what runs until Close.
