@@ -75,7 +75,8 @@ func pairsInModes(modes ...portModes) func(context.Context, ground) (finding, er
 			}
 		}
 		results := measure(ctx, cells, figure(g, 2, wholeRuns), figure(g, len(modes), 8), io.Discard)
-		return modesFinding(modes, cells, results)
+		f, err = modesFinding(modes, cells, results)
+		return f, errors.Join(err, ctx.Err()) // without the time not all was run
 	}
 }
 

@@ -84,7 +84,8 @@ func restartIn(ctx context.Context, g ground, c cell, first, rounds int) (result
 	defer w.close()
 	for n := first; n < first+rounds && ctx.Err() == nil; n++ {
 		moment := restartMoments[n%len(restartMoments)]
-		signal := []syscall.Signal{syscall.SIGTERM, syscall.SIGKILL}[(n+n/len(restartMoments))%2]
+		// The next time round each moment has the other signal.
+		signal := []syscall.Signal{syscall.SIGTERM, syscall.SIGKILL}[(n%len(restartMoments)+n/len(restartMoments))%2]
 		for _, victim := range []*restartNode{w.run, w.connect} {
 			r := w.restart(ctx, victim, moment, signal)
 			if r.err != nil {
@@ -95,7 +96,7 @@ func restartIn(ctx context.Context, g ground, c cell, first, rounds int) (result
 			}
 		}
 	}
-	return results, nil
+	return results, ctx.Err()
 }
 
 func (r restarted) String() string {
