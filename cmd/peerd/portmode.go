@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"log/slog"
 
 	"github.com/spf13/cobra"
@@ -35,10 +36,11 @@ func (m *portMode) Set(s string) error {
 		return nil
 	}
 	mode, err := reuse.ParseMode(s)
-	if err == nil {
-		*m = portMode(mode)
+	if err != nil {
+		return fmt.Errorf("must be %s", wanted(portModeType))
 	}
-	return err
+	*m = portMode(mode)
+	return nil
 }
 
 // Type implements pflag.Value.
