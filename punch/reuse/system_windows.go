@@ -13,8 +13,8 @@ import (
 // SO_REUSEADDR shares a port like SO_REUSEPORT elsewhere, with whoever sets it; the
 // newest listener may get our connections, and there is no pin. Wine does not let a
 // dial be bound to a listener's port, WSAEACCES: dial-only. SO_EXCLUSIVEADDRUSE
-// fails beside any socket that is bound; on Windows it passes over connections that
-// have ended, though the manual says that it does not, on Wine it does not.
+// fails beside any socket that is bound, and by the manual it can also fail while
+// connections of the port end. Wine: not for TIME_WAIT.
 //
 // Options are limited to these: TCP_MAXRT would end a dial, but also a connection
 // later; without it a SYN is repeated for about 21 s. No dial is quiet: there is
