@@ -22,12 +22,15 @@ type ServerConfig struct {
 	// Clients are told them when they register.
 	ProbePorts []uint16
 
-	// MaxClients bounds the registrations; default 10,000.
+	// MaxClients bounds the registrations, and besides them the lost ones that
+	// are expected back; default 10,000. One source address gets a quarter of the
+	// latter at most.
 	MaxClients int
 	// MaxClientsPerAddress bounds the registrations from one source address
 	// (IPv6: one /64); default 1,024.
 	MaxClientsPerAddress int
-	// MaxInstances bounds the registrations of one ID; default 32.
+	// MaxInstances bounds the registrations of one ID, and besides them the lost
+	// ones that are expected back; default 32.
 	MaxInstances int
 	// MaxPending bounds the connections that have not registered yet, those in
 	// the TLS handshake included; default 1,024. One source address gets a

@@ -181,10 +181,7 @@ func (r *registry) seekLocked(in *meeting, now time.Time) {
 		r.offerLocked(in, m, now)
 		return
 	}
-	in.expected = r.patienceLocked(in.responder.id, in.initiator.id)
-	if !in.answerBy.IsZero() && in.expected.After(in.answerBy) {
-		in.expected = in.answerBy
-	}
+	r.expectLocked(in)
 	in.state = waiting
 	if r.waiting[in.responder.id] == nil {
 		r.waiting[in.responder.id] = make(map[*meeting]struct{})

@@ -23,20 +23,14 @@ type registry struct {
 	members    map[proto.ID][]*member // each ID's in the order of registration
 	count      int
 	perSource  map[netip.Prefix]int
-	departures map[proto.ID][]*departure
+	departures map[proto.ID]map[proto.Token]*departure
+	away       *gate                              // how many there are of these
 	waiting    map[proto.ID]map[*meeting]struct{} // by the ID of the responder that they lack
 	between    map[pair]*meeting
 	timers     timers
 	armed      time.Time // when expire will wake up; zero if no timer is set
 	graceEnds  time.Time // of the server's start
 	closed     bool
-}
-
-// departure is what is remembered of a lost registration for as long as it is
-// expected to come back.
-type departure struct {
-	policy
-	until time.Time
 }
 
 // pair is how a side finds its introduction with a peer, whichever instance of
@@ -54,7 +48,8 @@ func newRegistry(cfg *ServerConfig) *registry {
 		wake:        make(chan struct{}, 1),
 		members:     make(map[proto.ID][]*member),
 		perSource:   make(map[netip.Prefix]int),
-		departures:  make(map[proto.ID][]*departure),
+		departures:  make(map[proto.ID]map[proto.Token]*departure),
+		away:        newGate(cfg.maxClients()),
 		waiting:     make(map[proto.ID]map[*meeting]struct{}),
 		between:     make(map[pair]*meeting),
 	}
@@ -108,6 +103,7 @@ func (r *registry) join(m *member, reg *proto.Register, now time.Time) proto.Cod
 		old.out.last(&proto.Failure{Code: proto.CodeReplaced})
 	}
 	r.adoptLocked(m, now)
+	r.returnedLocked(m, now)
 	return proto.CodeOK
 }
 
@@ -164,28 +160,22 @@ func (r *registry) leaveLocked(m *member, now time.Time) {
 		return
 	}
 	m.gone = true
-	remove(r.members, m.id, m)
+	r.strikeLocked(m)
 	r.count--
 	if r.perSource[m.source]--; r.perSource[m.source] == 0 {
 		delete(r.perSource, m.source)
 	}
-	if grace := max(r.cfg.restartGrace(), m.away); grace > 0 && !r.closed {
-		id, d := m.id, &departure{policy: m.policy, until: now.Add(grace)}
-		r.departures[id] = append(r.departures[id], d)
-		r.timers.set(d.until, func(time.Time) { remove(r.departures, id, d) })
-	}
+	r.departLocked(m, now)
 	r.partLocked(m, now)
 }
 
-// remove takes v out of the list of id, which must hold it.
-func remove[T comparable](lists map[proto.ID][]T, id proto.ID, v T) {
-	list := lists[id]
-	i := slices.Index(list, v)
-	if list = slices.Delete(list, i, i+1); len(list) == 0 {
-		delete(lists, id)
-		return
+// strikeLocked takes m out of the list of its ID.
+func (r *registry) strikeLocked(m *member) {
+	of := r.members[m.id]
+	i := slices.Index(of, m)
+	if r.members[m.id] = slices.Delete(of, i, i+1); len(of) == 1 {
+		delete(r.members, m.id)
 	}
-	lists[id] = list
 }
 
 // answeringLocked returns the registration of a peer to which an introduction
@@ -201,19 +191,6 @@ func (r *registry) answeringLocked(peer, from proto.ID) (latest *member) {
 		}
 	}
 	return latest
-}
-
-// patienceLocked returns until when an introduction from the given ID waits for
-// a peer that does not answer now. It is not after now if there is no reason
-// to expect the peer.
-func (r *registry) patienceLocked(peer, from proto.ID) time.Time {
-	until := r.graceEnds
-	for _, d := range r.departures[peer] {
-		if d.until.After(until) && (d.answers || d.names(from)) {
-			until = d.until
-		}
-	}
-	return until
 }
 
 // measured takes a round trip of m into account.
