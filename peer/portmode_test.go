@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/netip"
 	"slices"
 	"strings"
@@ -307,5 +308,60 @@ func TestSequentialKeepsItsConsent(t *testing.T) {
 	}
 	if _, code := n.consent(asks); code != proto.CodeBusy {
 		t.Errorf("an offer during a meeting: %v, want %v", code, proto.CodeBusy)
+	}
+}
+
+// Something that a test of the port does not show keeps the node from registering
+// from it: it stays where it is, and tries again less and less often.
+func TestSequentialDoesNotFlap(t *testing.T) {
+	url := startServer(t)
+	n := watch(t, Config{Server: url, PortMode: reuse.Sequential})
+	home := n.Port()
+	n.client.Suspend()
+	server := netip.AddrPortFrom(netip.MustParseAddr(url.Host), url.Port)
+	inTheWay, err := n.port.Dial(t.Context(), server) // the same two endpoints
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer inTheWay.Close()
+	n.client.Resume()
+	moved := func() bool { return n.Status().Registered && n.Status().RegisteredFrom != home }
+	eventually(t, "registered from another port", moved)
+	if err := n.port.Free(); err != nil {
+		t.Skip("this system shows it:", err)
+	}
+	before, from := len(n.of(Suspended)), n.Status().RegisteredFrom
+	for range 50 {
+		n.goHome()
+		eventually(t, "still registered", moved)
+	}
+	if tries := len(n.of(Suspended)) - before; tries > 2 || n.Status().RegisteredFrom != from {
+		t.Errorf("%d tries to go back, registered from %d instead of %d", tries, n.Status().RegisteredFrom, from)
+	}
+	if err := inTheWay.(*net.TCPConn).SetLinger(0); err != nil {
+		t.Fatal(err)
+	}
+	inTheWay.Close()
+	eventually(t, "back at its own port", func() bool { return n.Status().Registered && n.Status().RegisteredFrom == home })
+}
+
+// The pauses grow up to a bound, and are over once the node is back.
+func TestSequentialBars(t *testing.T) {
+	n, failed := &Node{}, errors.New("failed")
+	n.barHome(failed)
+	if n.isBarred() || n.sequence.bar != 0 {
+		t.Error("barred without another port")
+	}
+	n.sequence.from = &reuse.Port{}
+	for _, want := range []time.Duration{2, 4, 8, 16, 32, 60, 60} {
+		n.barHome(failed)
+		if left := time.Until(n.sequence.barred); !n.isBarred() || left > want*time.Second || left < (want-1)*time.Second {
+			t.Errorf("barred for %v, want %d s", left, want)
+		}
+	}
+	n.barHome(nil)
+	n.barHome(failed)
+	if n.sequence.bar != firstBar {
+		t.Errorf("then %v", n.sequence.bar)
 	}
 }

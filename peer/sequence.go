@@ -29,6 +29,8 @@ type sequence struct {
 	from      *reuse.Port   // of the registration, if that is not the node's own port
 	consented proto.ID      // to whose introduction this node has consented last
 	due       time.Time     // by when that is here, if it comes at all
+	barred    time.Time     // until when the node does not try its own port again
+	bar       time.Duration // for how long it did not, after the latest failure
 }
 
 const (
@@ -39,6 +41,11 @@ const (
 	awayFor = 15 * time.Second
 	// homeCheck is how often a node looks whether its own port is free again.
 	homeCheck = time.Second
+	// firstBar and lastBar are how long it leaves it at that if registering from
+	// there fails: at first, and at most, since what is in the way may be a
+	// connection that has ended, for a minute.
+	firstBar = 2 * time.Second
+	lastBar  = time.Minute
 	// freeCheck is how often it looks whether it can meet another peer.
 	freeCheck = 20 * time.Millisecond
 )
@@ -132,7 +139,7 @@ func (n *Node) sourceLocked() *reuse.Port {
 // dialInTurn connects to the server from the node's own port, or else from
 // another one.
 func (n *Node) dialInTurn(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
-	conn, why := n.dialUnheld(ctx, n.port, to)
+	conn, why := n.dialHome(ctx, to)
 	if why == nil {
 		n.registerFrom(n.port, nil)
 		return conn, nil
@@ -171,7 +178,7 @@ func (e *heldError) Error() string { return "the connection to " + e.peer.String
 // isHeld reports whether a dial failed because its port has a socket.
 func isHeld(err error) bool {
 	var held *heldError
-	return errors.As(err, &held) || reuse.IsTupleInUse(err)
+	return errors.As(err, &held) || errors.Is(err, errBarred) || reuse.IsTupleInUse(err)
 }
 
 // dialUnheld dials from a port on which there is no session: a system may allow
@@ -227,52 +234,6 @@ func gravity(why error) slog.Level {
 		return slog.LevelInfo
 	}
 	return slog.LevelWarn
-}
-
-// stayHome goes back to the node's own port whenever it is free, until the node
-// ends.
-func (n *Node) stayHome() {
-	t := time.NewTicker(homeCheck)
-	defer t.Stop()
-	for {
-		select {
-		case <-t.C:
-			n.goHome()
-		case <-n.active.Done():
-			return
-		}
-	}
-}
-
-// goHome registers anew if that can be from the node's own port now, and nobody
-// is about to be introduced.
-func (n *Node) goHome() {
-	select {
-	case n.sequence.socket <- struct{}{}:
-		defer func() { <-n.sequence.socket }()
-	default:
-		return
-	}
-	if n.source() == n.port || n.held(n.port) != nil || n.port.Free() != nil || !n.mayMove() {
-		return
-	}
-	n.client.Suspend()
-	n.client.Resume()
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.sequence.due = time.Time{}
-}
-
-// mayMove reports whether the node can register anew without keeping anybody
-// waiting, and keeps introductions off until it has given up the registration.
-func (n *Node) mayMove() bool {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if !n.registered || len(n.meetings) > 0 || n.isExpectingLocked() {
-		return false
-	}
-	n.sequence.consented, n.sequence.due = n.ID(), time.Now().Add(consentLife)
-	return true
 }
 
 // endSequence gives up the port that the node has besides its own.
