@@ -146,7 +146,7 @@ func (w *restarts) leaveBetweenPeers(ctx context.Context) error {
 
 // inTime judges a time that was measured.
 func (t *timeWaited) inTime(took time.Duration) error {
-	least, most := time.Duration(0), reconnectLimit
+	least, most := time.Duration(0), 2*time.Second
 	switch {
 	case !t.timestamps:
 		least, most = timeWaitTime-5*time.Second, timeWaitLimit
