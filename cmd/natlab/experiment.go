@@ -61,7 +61,7 @@ func (c cell) lab(seed uint64) (*natlab.Lab, error) {
 type outcome struct {
 	Err error
 	// FirstByte is the time from the request to the first application byte at
-	// the peer's target.
+	// the peer's target; 0 if the run was not timed.
 	FirstByte time.Duration
 	// Connected is the time from the request to the confirmed session and
 	// target.

@@ -14,7 +14,9 @@ import (
 // mainJob runs every cell of the matrix and the transfers.
 func (p *proof) mainJob(ctx context.Context, g ground, progress io.Writer) (proofReport, error) {
 	began := time.Now()
-	cells := measure(ctx, p.cells, p.runs, p.parallel, progress)
+	cells := measure(ctx, p.cells, p.parallel, progress, func(ctx context.Context, c cell, seed uint64) cellResult {
+		return measureCell(ctx, c, p.runs, seed)
+	})
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -63,8 +65,9 @@ type cellResult struct {
 	Failures []string `json:"failures,omitempty"`
 }
 
-// measure runs the cells, several labs at a time, and tells of each.
-func measure(ctx context.Context, cells []cell, runs, parallel int, progress io.Writer) []cellResult {
+// measure runs the cells, several labs at a time, each as one does, and tells of
+// each.
+func measure(ctx context.Context, cells []cell, parallel int, progress io.Writer, one func(context.Context, cell, uint64) cellResult) []cellResult {
 	results := make([]cellResult, len(cells))
 	next := make(chan int)
 	var workers sync.WaitGroup
@@ -72,7 +75,7 @@ func measure(ctx context.Context, cells []cell, runs, parallel int, progress io.
 	for range parallel {
 		workers.Go(func() {
 			for i := range next {
-				results[i] = measureCell(ctx, cells[i], runs, uint64(i))
+				results[i] = one(ctx, cells[i], uint64(i))
 				printing.Lock()
 				fmt.Fprintf(progress, "%d/%d %s: %s\n", i+1, len(cells), cells[i], results[i])
 				printing.Unlock()
@@ -92,26 +95,43 @@ func measure(ctx context.Context, cells []cell, runs, parallel int, progress io.
 
 // measureCell runs one cell in a lab of its own.
 func measureCell(ctx context.Context, c cell, runs int, seed uint64) cellResult {
-	r := cellResult{A: c.A, B: c.B, RTT: ms(c.RTT), Freeze: ms(c.Freeze), Runs: runs, Floor: ms(c.floor())}
 	b, err := newBench(c, seed)
 	if err != nil {
-		r.Failures = append(r.Failures, err.Error())
-		return r
+		return c.unmeasured(runs, err)
 	}
 	defer b.close()
+	return b.measure(ctx, runs, b.run)
+}
+
+// unmeasured is the result of a cell of which nothing has run yet, or cannot run
+// at all.
+func (c cell) unmeasured(runs int, why error) cellResult {
+	r := cellResult{A: c.A, B: c.B, RTT: ms(c.RTT), Freeze: ms(c.Freeze), Runs: runs, Floor: ms(c.floor())}
+	if why != nil {
+		r.Failures = append(r.Failures, why.Error())
+	}
+	return r
+}
+
+// measure makes the runs and sums them up; the times are of those that were timed.
+func (b *bench) measure(ctx context.Context, runs int, run func(n int) outcome) cellResult {
+	r := b.cell.unmeasured(runs, nil)
 	var times []time.Duration
 	for n := range runs {
 		if ctx.Err() != nil {
 			break
 		}
-		o := b.run(n)
+		o := run(n)
 		if o.Err != nil {
 			r.Failures = append(r.Failures, fmt.Sprintf("run %d: %v", n, o.Err))
 			continue
 		}
-		times = append(times, o.FirstByte)
+		r.Direct++
+		if o.FirstByte != 0 {
+			times = append(times, o.FirstByte)
+		}
 	}
-	if r.Direct = len(times); r.Direct > 0 {
+	if len(times) > 0 {
 		slices.Sort(times)
 		r.Median, r.Max = ms(times[len(times)/2]), ms(times[len(times)-1])
 	}
