@@ -161,13 +161,15 @@ func (n *restartNode) socketTo(to netip.Addr) (s tcpSocket, ok bool, err error) 
 	return s, false, err
 }
 
-// awaitSocket waits until the socket to an address is as it should be.
+// awaitSocket waits until the socket to an address is as it should be. Instead of
+// in CLOSE_WAIT it may be gone: who dies with bytes unread, or is sent some more,
+// resets the connection.
 func (n *restartNode) awaitSocket(ctx context.Context, to netip.Addr, state tcpState, unsent uint64) error {
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
 	for {
 		s, ok, err := n.socketTo(to)
-		if err != nil || ok && s.state == state && s.unsent >= unsent {
+		if err != nil || ok && s.state == state && s.unsent >= unsent || !ok && state == tcpCloseWait {
 			return err
 		}
 		select {
