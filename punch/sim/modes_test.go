@@ -69,7 +69,8 @@ func TestModesBehindNATs(t *testing.T) {
 					stunned++ // or trapped without quiet dials; wrong has seen to that
 				}
 			}
-			if t.Logf("%v × %v: %d of %d excused; %s", a, b, stunned, len(results), times(results)); stunned > len(results)/100 {
+			// The race detector leaves few cases, of which one may be excused.
+			if t.Logf("%v × %v: %d of %d excused; %s", a, b, stunned, len(results), times(results)); stunned > max(1, len(results)/100) {
 				t.Errorf("%v × %v: %d of %d are too many excuses", a, b, stunned, len(results))
 			}
 		}
