@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -327,8 +328,10 @@ func TestSequentialDoesNotFlap(t *testing.T) {
 	n.client.Resume()
 	moved := func() bool { return n.Status().Registered && n.Status().RegisteredFrom != home }
 	eventually(t, "registered from another port", moved)
-	if err := n.port.Free(); err != nil {
-		t.Skip("this system shows it:", err)
+	if err := n.port.Free(); err != nil && os.Getenv("CI") != "true" {
+		t.Skip("this system's bind knows of the connection, so there is nothing to come back from:", err)
+	} else if err != nil {
+		t.Fatal("bind knows of the connection: ", err)
 	}
 	before, from := len(n.of(Suspended)), n.Status().RegisteredFrom
 	for range 50 {

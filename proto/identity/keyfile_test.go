@@ -235,8 +235,10 @@ func TestCreateWhereItCannot(t *testing.T) {
 
 func TestCreateBehindDanglingLink(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "identity.key")
-	if err := os.Symlink(path+".gone", path); err != nil {
-		t.Skip(err)
+	if err := os.Symlink(path+".gone", path); err != nil && os.Getenv("CI") != "true" {
+		t.Skip("links cannot be made here:", err)
+	} else if err != nil {
+		t.Fatal("links cannot be made here: ", err)
 	}
 	if _, created, err := LoadOrCreate(path); !errors.Is(err, ErrKeyMissing) || created {
 		t.Errorf("created %v, %v", created, err)

@@ -149,6 +149,9 @@ func requireFilters(t *testing.T) {
 	if err := DenyReusePort.install(); err == nil || !strings.Contains(err.Error(), runtime.GOARCH) {
 		t.Error(err)
 	}
+	if os.Getenv("CI") == "true" {
+		t.Fatal("no seccomp filters on ", runtime.GOARCH)
+	}
 	t.Skip("no seccomp filters on", runtime.GOARCH)
 }
 

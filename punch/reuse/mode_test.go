@@ -1,8 +1,10 @@
 package reuse
 
 import (
+	"cmp"
 	"errors"
 	"net"
+	"os"
 	"strings"
 	"testing"
 )
@@ -40,8 +42,10 @@ func rival(t *testing.T, p *Port, set options) (net.Listener, error) {
 // no listener, and that our dials from it go on.
 func TestDialOnlyHoldsThePort(t *testing.T) {
 	c, err := Probe(t.Context())
-	if err != nil || c.NotDialOnly != nil {
-		t.Skip("this system cannot:", err, c.NotDialOnly)
+	if err = cmp.Or(err, c.NotDialOnly); err != nil && os.Getenv("CI") != "true" {
+		t.Skip("dials cannot share a port here:", err)
+	} else if err != nil {
+		t.Fatal("dials cannot share a port here: ", err)
 	}
 	p := mustClaimIn(t, 0, DialOnly)
 	if len(p.Listeners()) != 0 {
