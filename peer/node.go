@@ -251,9 +251,12 @@ const (
 	freedSoon = time.Second
 )
 
-// dialsFrom makes the dials of the punching executor.
+// dialsFrom makes the dials of the punching executor. Whatever is left of earlier
+// connections with the peer is passed over; what the executor gave up is not, but by
+// quiet dials: a RST tells the peer.
 func dialsFrom(p *reuse.Port) func(to netip.AddrPort, ttl int) punch.Dialling {
-	return func(to netip.AddrPort, ttl int) punch.Dialling { return dialling{p.Begin(to, ttl)} }
+	began := time.Now()
+	return func(to netip.AddrPort, ttl int) punch.Dialling { return dialling{p.Begin(to, ttl, began)} }
 }
 
 // dialling says in punch's words how a dial ended.

@@ -106,7 +106,7 @@ func startPunching(t *testing.T, h *natlab.Host, number uint16, transcript *prot
 	}
 	dial := func(to netip.AddrPort, ttl int) (d punch.Dialling) {
 		h.Do(func() error {
-			d = hostDial{port.Begin(to, ttl)}
+			d = hostDial{port.Begin(to, ttl, time.Time{})}
 			return nil
 		})
 		return d

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -26,6 +27,7 @@ type Dial struct {
 	err  error    // why there is none, or no SYN
 
 	repeated bool // the SYN of a dial that failed
+	conn     syscall.Conn
 }
 
 // Begin starts to connect to an address from the port. Wait must be called on
@@ -35,7 +37,11 @@ type Dial struct {
 // opens this side's NATs and dies before the other side's, and the ICMP errors
 // that this may cause do not end the dial. The socket then waits for the peer's
 // SYN. The kernel repeats the SYN after a second, with the normal TTL.
-func (p *Port) Begin(to netip.AddrPort, ttl int) *Dial {
+//
+// What connections to the same address from before since have left on the way is
+// passed over, as far as it can be told; nothing is if since is zero. A quiet dial
+// passes over all that is older than itself.
+func (p *Port) Begin(to netip.AddrPort, ttl int, since time.Time) *Dial {
 	d := &Dial{port: p.number, to: to}
 	var fd int
 	if fd, d.err = boundSocket(netip.AddrPortFrom(wildcards[networkOf(to.Addr())], p.number), dialling); d.err != nil {
@@ -44,7 +50,7 @@ func (p *Port) Begin(to netip.AddrPort, ttl int) *Dial {
 	d.err = os.NewSyscallError("fcntl", unix.SetNonblock(fd, true)) // before package os looks
 	d.f = os.NewFile(uintptr(fd), "dial")                           // owns fd from here on
 	if d.err == nil {
-		d.err = connect(fd, to, ttl)
+		d.err = connect(fd, to, ttl, since)
 	}
 	return d
 }
@@ -57,6 +63,7 @@ func (d *Dial) Wait(ctx context.Context) (net.Conn, error) {
 	conn, err := d.wait(ctx)
 	switch {
 	case err == nil:
+		d.conn = conn.(*net.TCPConn)
 		return conn, nil
 	case d.repeated:
 		return nil, &repeatedError{dialError(d.port, d.to, err)}
@@ -101,6 +108,17 @@ func wasRepeated(f *os.File) (repeated bool) {
 	return repeated
 }
 
+// Acknowledged reports whether the other end has acknowledged any of what was sent
+// on the connection that Wait has returned.
+func (d *Dial) Acknowledged() (acknowledged bool) {
+	onSocket(d.conn, func(fd int) error {
+		info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
+		acknowledged = err != nil || info.Bytes_acked > 1 // the first one is the SYN
+		return err
+	})
+	return acknowledged
+}
+
 // Answered reports whether the peer's SYN or SYN-ACK has come. It may be called
 // at any time, and is false once Wait has returned.
 func (d *Dial) Answered() bool {
@@ -126,7 +144,7 @@ func ordinary(f *os.File, hops hopLimit) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	if cerr := raw.Control(func(fd uintptr) { err = hops.limit(int(fd), -1, 0) }); cerr != nil || err != nil {
+	if cerr := raw.Control(func(fd uintptr) { err = errors.Join(hops.limit(int(fd), -1, 0), takeStale(int(fd))) }); cerr != nil || err != nil {
 		return nil, errors.Join(cerr, err)
 	}
 	conn, err := net.FileConn(f)
@@ -144,7 +162,7 @@ func ordinary(f *os.File, hops hopLimit) (net.Conn, error) {
 
 // connect sends the SYN: with a TTL if that is not 0, which is back to normal
 // for everything that follows.
-func connect(fd int, to netip.AddrPort, ttl int) error {
+func connect(fd int, to netip.AddrPort, ttl int, since time.Time) error {
 	hops := hopLimitOf(to.Addr())
 	if ttl > 0 {
 		if err := hops.limit(fd, ttl, minTTL); err != nil {
@@ -154,6 +172,12 @@ func connect(fd int, to netip.AddrPort, ttl int) error {
 	err := unix.Connect(fd, sockaddr(to))
 	if err != nil && err != unix.EINPROGRESS {
 		return os.NewSyscallError("connect", err)
+	}
+	if ttl > 0 {
+		since = time.Now()
+	}
+	if !since.IsZero() {
+		dropStale(fd, time.Since(since)) // if it can't be, there is more to go wrong
 	}
 	if ttl > 0 {
 		return hops.limit(fd, -1, minTTL)

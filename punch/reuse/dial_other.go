@@ -7,6 +7,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"time"
 )
 
 // Dial is a dial that Wait makes, with package net.
@@ -17,8 +18,8 @@ type Dial struct {
 }
 
 // Begin prepares to connect to an address from the port. Wait must be called on
-// the result. A ttl above 0 is an error on this system.
-func (p *Port) Begin(to netip.AddrPort, ttl int) *Dial { return &Dial{p.number, to, ttl} }
+// the result. A ttl above 0 is an error on this system, and since means nothing.
+func (p *Port) Begin(to netip.AddrPort, ttl int, _ time.Time) *Dial { return &Dial{p.number, to, ttl} }
 
 // Wait connects. If ctx ends first, the socket is closed with SO_LINGER 0: in
 // SYN_SENT nothing is sent and the 4-tuple is free at once. IsRefused,
@@ -45,6 +46,9 @@ func (d *Dial) Wait(ctx context.Context) (net.Conn, error) {
 
 // IsRepeated is false: this system is not asked.
 func IsRepeated(error) bool { return false }
+
+// Acknowledged is true: this system is not asked.
+func (*Dial) Acknowledged() bool { return true }
 
 // Answered is false: this system is not asked.
 func (*Dial) Answered() bool { return false }

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"strconv"
+	"time"
 )
 
 // Port is a claimed local port. It is safe for concurrent use.
@@ -185,7 +186,7 @@ func (p *Port) Listeners() []net.Listener { return p.listeners }
 
 // Dial connects to an address from the port; see Begin and Dial.Wait.
 func (p *Port) Dial(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
-	return p.Begin(to, 0).Wait(ctx)
+	return p.Begin(to, 0, time.Time{}).Wait(ctx)
 }
 
 // Close closes the listeners and gives the port up. Connections stay.

@@ -58,7 +58,7 @@ func TestCancelledDialFreesTheTuple(t *testing.T) {
 func TestRepeated(t *testing.T) {
 	p := mustClaim(t, 0)
 	full, end := fullListener(t)
-	d := p.Begin(full, 0)
+	d := p.Begin(full, 0, time.Time{})
 	time.AfterFunc(500*time.Millisecond, end) // the kernel repeats the SYN after a second
 	if _, err := d.Wait(t.Context()); !IsRefused(err) || !IsRepeated(err) {
 		t.Errorf("%v, want a refusal of a repeated SYN", err)
@@ -207,7 +207,7 @@ func TestClaimOverEndedConnections(t *testing.T) {
 func TestDialOptions(t *testing.T) {
 	p := mustClaim(t, 0)
 	full, _ := fullListener(t)
-	d := p.Begin(full, 0)
+	d := p.Begin(full, 0, time.Time{})
 	fd := int(d.f.Fd())
 	linger, err := unix.GetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER)
 	if err != nil || linger.Onoff != 1 || linger.Linger != 0 {

@@ -226,7 +226,7 @@ func (b *bench) dial(p *Port, target, ttl int) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(b.ctx, stepLimit)
 	defer cancel()
 	to := addrPort(b.targets[target].Addr())
-	return p.Begin(to, ttl).Wait(ctx)
+	return p.Begin(to, ttl, time.Time{}).Wait(ctx)
 }
 
 // reusePort reports whether SO_REUSEPORT can be set, and is set then.
