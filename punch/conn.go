@@ -80,6 +80,9 @@ func (s *netSocket) Answered() bool {
 	return dial != nil && (*dial).Answered()
 }
 
+// Acknowledged implements Socket.
+func (s *netSocket) Acknowledged() bool { return (*s.dial.Load()).Acknowledged() }
+
 // Close implements Socket. The 4-tuple is free when it returns.
 func (s *netSocket) Close() {
 	s.closed = true

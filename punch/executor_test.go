@@ -132,14 +132,16 @@ type fakeSocket struct {
 	open, closed bool
 	failed       bool
 	answered     bool // in SYN-RECEIVED
+	unheard      bool // nothing is acknowledged
 }
 
-func (s *fakeSocket) Answered() bool   { return s.answered }
-func (s *fakeSocket) Send(p []byte)    { s.sent = append(s.sent, slices.Clone(p)) }
-func (s *fakeSocket) Close()           { s.closed = true }
-func (s *fakeSocket) connecting() bool { return !s.open && !s.closed && !s.failed }
-func (s *fakeSocket) fail(err error)   { s.failed = true; s.h.Failed(err) }
-func (s *fakeSocket) connect()         { s.open = true; s.h.Connected() }
+func (s *fakeSocket) Answered() bool     { return s.answered }
+func (s *fakeSocket) Acknowledged() bool { return !s.unheard }
+func (s *fakeSocket) Send(p []byte)      { s.sent = append(s.sent, slices.Clone(p)) }
+func (s *fakeSocket) Close()             { s.closed = true }
+func (s *fakeSocket) connecting() bool   { return !s.open && !s.closed && !s.failed }
+func (s *fakeSocket) fail(err error)     { s.failed = true; s.h.Failed(err) }
+func (s *fakeSocket) connect()           { s.open = true; s.h.Connected() }
 
 type alarm struct {
 	at    time.Time
@@ -335,6 +337,25 @@ func TestSilentConnectionIsGivenUpAndDialledAnew(t *testing.T) {
 	r.pass(50 * time.Millisecond)
 	if r.last(2); !s.closed {
 		t.Error("a silent connection is held for longer than the deadline")
+	}
+}
+
+// A NAT may take the connection for closed, because it has seen a RST between the
+// SYNs, and drop all that is sent. Who waits for the deadline keeps the 4-tuple from
+// the dial that would do better.
+func TestConnectionThatIsNotHeardIsDialledAnewSoon(t *testing.T) {
+	r := newRig(t, nil)
+	r.pass(0)
+	s := r.last(1)
+	s.unheard = true
+	s.connect()
+	r.pass(unheardFor)
+	if s.closed {
+		t.Error("given up before a lost packet can have been repeated")
+	}
+	r.pass(4*rigsRTT + 50*time.Millisecond)
+	if r.last(2); !s.closed {
+		t.Error("a connection of which nothing is acknowledged is held for long")
 	}
 }
 

@@ -40,6 +40,8 @@ type Dialling interface {
 	Wait(ctx context.Context) (net.Conn, error)
 	// Answered is that of Socket. It may be called at any time.
 	Answered() bool
+	// Acknowledged is that of Socket, once Wait has returned a connection.
+	Acknowledged() bool
 }
 
 // Run is one side of an introduction being punched in real time. Its methods

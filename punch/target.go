@@ -57,6 +57,9 @@ const (
 	// besides four round trips, and answeredPoll how often it is looked at.
 	answeredFor  = 3 * time.Second
 	answeredPoll = 50 * time.Millisecond
+	// unheardFor is that time of a connection of which nothing is acknowledged,
+	// long enough for the kernel to send what was lost two more times.
+	unheardFor = 500 * time.Millisecond
 	// gapOther is the mean pause after an error that is the host's own.
 	gapOther = 500 * time.Millisecond
 )
@@ -65,6 +68,7 @@ var (
 	errStopped  = errors.New("punching has ended")
 	errMaxAlive = fmt.Errorf("there are %d connections already", maxAlive)
 	errSilent   = errors.New("connected, but nothing there proved to be the peer (a proxy or firewall on the way may complete connections by itself)")
+	errUnheard  = errors.New("connected, but nothing that was sent has been acknowledged (a NAT on the way may take the connection for closed)")
 	errMaxSYNs  = fmt.Errorf("gave up after %d SYNs", MaxSYNs)
 	errNoDialed = errors.New("not dialled yet")
 )
@@ -268,7 +272,7 @@ func (t *target) pause(err error) time.Duration {
 		gap = gapRefused
 	case errors.Is(err, ErrTupleInUse):
 		gap = gapInUse
-	case errors.Is(err, ErrHungUp), errors.Is(err, errSilent):
+	case errors.Is(err, ErrHungUp), errors.Is(err, errSilent), errors.Is(err, errUnheard):
 		gap = gapHungUp
 	}
 	wait := t.take()
@@ -291,23 +295,43 @@ func (t *target) established() {
 	t.account()
 	t.connected, t.quiet.ttl = true, 0
 	t.trace(Connected, nil)
-	t.after(proto.PreambleDeadline, t.silent)
+	t.after(t.unheardFor(), t.unheard)
 	t.e.sendPreamble(t.sock)
 	if t.e.cfg.Connected != nil {
 		t.e.cfg.Connected(t.sock, t.attempt)
 	}
 }
 
-// silent gives up a connection on which no preamble has come. Another one may
-// do better: what is sent to us may be taken for invalid on the way.
-func (t *target) silent() {
-	t.drop()
-	t.trace(Unproven, errSilent)
-	if t.last = errSilent; t.step.Once {
-		t.finish(errSilent)
+// unheardFor is how long nothing of what is sent on a connection may be
+// acknowledged.
+func (t *target) unheardFor() time.Duration {
+	return min(unheardFor+4*micros(t.e.cfg.Plan.RTT), proto.PreambleDeadline)
+}
+
+// unheard gives up a connection of which nothing arrives: a NAT that has seen a
+// RST between the SYNs, the answer to a packet of an earlier connection, may take
+// it for closed. Our RST, or the next SYN, makes it think again.
+func (t *target) unheard() {
+	if !t.sock.Acknowledged() {
+		t.abandon(errUnheard)
 		return
 	}
-	t.schedule(t.pause(errSilent))
+	t.after(proto.PreambleDeadline-t.unheardFor(), t.silent)
+}
+
+// silent gives up a connection on which no preamble has come. Another one may
+// do better: what is sent to us may be taken for invalid on the way.
+func (t *target) silent() { t.abandon(errSilent) }
+
+// abandon dials anew instead of waiting for a connection any longer.
+func (t *target) abandon(err error) {
+	t.drop()
+	t.trace(Unproven, err)
+	if t.last = err; t.step.Once {
+		t.finish(err)
+		return
+	}
+	t.schedule(t.pause(err))
 }
 
 // received judges the other end's preamble.

@@ -266,6 +266,9 @@ func (s *socket) Close() {
 	}
 }
 
+// Acknowledged implements punch.Socket.
+func (s *socket) Acknowledged() bool { return s.t.acked }
+
 // Answered implements punch.Socket.
 func (s *socket) Answered() bool {
 	return s.t != nil && (s.t.state == synReceived || s.t.state == established)
