@@ -128,7 +128,7 @@ func (m *meeting) run() {
 		Transcript: m.intro.Transcript, Role: m.intro.Role, Secret: m.intro.Secret,
 		Received: m.intro.Received, Dial: dialsFrom(n.source()), Gate: n.gate,
 		Deaf: n.mode != reuse.Shared, Sequential: n.isSequential(),
-		Admit: m.admission().Admit, Quiet: n.sharing.QuietDial, Budget: n.budget, Trace: m.trace,
+		Admit: m.admission().Admit, Quiet: n.sharing.QuietDial, First: m.firstDials(), Budget: n.budget, Trace: m.trace,
 	})
 	if err != nil {
 		m.fail(err)
@@ -240,7 +240,7 @@ func (m *meeting) establish(ctx context.Context, r result) error {
 	if err != nil {
 		return err
 	}
-	s := m.node.adopt(m.peer, a, stream.Client(a, m.pathRTT(a.secured)))
+	s := m.adopt(a, stream.Client(a, m.pathRTT(a.secured)))
 	m.succeed(r.raw, s)
 	select {
 	case <-a.settled: // by the session's first Read
@@ -263,7 +263,7 @@ func (m *meeting) establishOffered(o *offered) error {
 		return err
 	}
 	a := m.attachedOn(o.secured)
-	m.succeed(o.raw, m.node.adopt(m.peer, a, stream.Server(a, m.pathRTT(a.secured))))
+	m.succeed(o.raw, m.adopt(a, stream.Server(a, m.pathRTT(a.secured))))
 	return nil
 }
 

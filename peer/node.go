@@ -19,6 +19,7 @@ import (
 type Node struct {
 	cfg      Config
 	instance proto.Token
+	began    time.Time
 	budget   *punch.Budget
 	probe    func(context.Context) (reuse.Capabilities, error) // reuse.Probe
 
@@ -54,6 +55,7 @@ type Node struct {
 	sessions   map[proto.ID][]*Session  // newest last
 	services   map[string]*listener     // of Listen
 	remotes    map[proto.ID]int         // listeners for peers
+	instances  map[proto.ID]proto.Token // of peers, that there was a session with last
 	closing    bool                     // Shutdown or Close has begun: nothing new does
 	closed     bool                     // Close has come as far as the port
 }
@@ -66,6 +68,7 @@ func New(cfg Config) (*Node, error) {
 	n := &Node{
 		cfg:      cfg.withDefaults(),
 		instance: proto.NewToken(),
+		began:    time.Now(),
 		budget:   punch.NewBudget(time.Now()),
 		probe:    reuse.Probe,
 		first:    make(chan error, 1),
@@ -74,6 +77,8 @@ func New(cfg Config) (*Node, error) {
 		sessions: make(map[proto.ID][]*Session),
 		services: make(map[string]*listener),
 		remotes:  make(map[proto.ID]int),
+
+		instances: make(map[proto.ID]proto.Token),
 	}
 	n.sequence.socket = make(chan struct{}, 1)
 	n.ctx, n.cancel = context.WithCancel(context.Background())

@@ -26,6 +26,8 @@ type Config struct {
 	Admit func(Step) error
 	// Quiet says that Sockets can dial quietly.
 	Quiet bool
+	// First is how the first dials are made.
+	First First
 	// Deaf says that nothing is accepted here, so that Accept is never called;
 	// Sequential that Sockets has one socket at a time, to whomever.
 	Deaf, Sequential bool

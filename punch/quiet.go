@@ -53,6 +53,48 @@ func (t *target) canBeQuiet() bool {
 	return t.e.cfg.Quiet && t.step.To.Kind == proto.Observed && !t.quiet.never
 }
 
+// First is how a side makes its first dials.
+type First uint8
+
+const (
+	// AsPlanned is what both sides have derived from the transcript.
+	AsPlanned First = iota
+	// Quietly is for who may have had a predecessor on its port, which the same
+	// peer was connected to. What that connection has left in the peer's NAT may
+	// have it refuse our SYN until it forgets, and let the peer's own SYN, and our
+	// answer to it, pass: netfilter does for ten seconds after a RST.
+	Quietly
+	// Loudly is for who knows that the peer is such a one.
+	Loudly
+)
+
+// isFirstQuiet reports whether the first dial is to be a quiet one. That of the
+// plan is only for who is in time: the peer waits for a SYN from who is late.
+func (t *target) isFirstQuiet() bool {
+	switch t.e.cfg.First {
+	case Quietly:
+		return true
+	case Loudly:
+		return false
+	}
+	late := t.e.cfg.Clock.Now().Sub(t.e.cfg.Zero.Add(micros(t.step.At))) > lateness
+	return t.step.Quiet && !late
+}
+
+// firstQuietTime is how long a first quiet dial is held. Where both sides begin
+// quietly, the initiator's loud dial reaches the responder's quiet one.
+func (t *target) firstQuietTime() time.Duration {
+	rtt := micros(t.e.cfg.Plan.RTT)
+	switch {
+	case t.e.cfg.First != Quietly:
+		return min(quietLong, quietFirst+4*rtt)
+	case t.e.cfg.Role == proto.Initiator:
+		return min(quietLong/2, 2*(quietFirst+rtt))
+	default:
+		return min(quietLong, 4*(quietFirst+rtt))
+	}
+}
+
 // quietTime is how long the next quiet dial is held.
 func (t *target) quietTime() time.Duration {
 	now := t.e.cfg.Clock.Now()

@@ -302,3 +302,21 @@ func TestExpiredTellsOfAQuietDial(t *testing.T) {
 		t.Errorf("expired with %v", r.ended)
 	}
 }
+
+func TestSuccessorDialsQuietlyFirst(t *testing.T) {
+	for role, want := range map[proto.Role]time.Duration{
+		proto.Initiator: 2 * (quietFirst + rigsRTT),
+		proto.Responder: 4 * (quietFirst + rigsRTT),
+	} {
+		r := newQuietRig(t, func(c *Config) { c.First, c.Role = Quietly, role })
+		if held := r.await(2); held != want {
+			t.Errorf("%v: held for %v", role, held)
+		}
+		r.wantTTLs(2, 0)
+	}
+}
+
+func TestWhoSawThePredecessorDialsLoudlyFirst(t *testing.T) {
+	r := newQuietRig(t, func(c *Config) { c.First, c.Plan.Initiator[0].Quiet = Loudly, true })
+	r.wantTTLs(0)
+}

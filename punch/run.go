@@ -28,6 +28,7 @@ type RunConfig struct {
 	Deaf, Sequential bool
 	// Quiet says that Dial can dial with a TTL above 0, quietly; see Sockets.
 	Quiet  bool
+	First  First       // how the first dials are made
 	Budget *Budget     // the node's; nil is without bounds
 	Trace  func(Event) // called one at a time; nil ignores the events
 }
@@ -74,7 +75,7 @@ func Start(cfg RunConfig) (*Run, error) {
 		Zero:  cfg.Received.Add(-micros(own.RTT) / 2),
 		Clock: r.loop, Sockets: netSockets{r},
 		Rand:  rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())),
-		Admit: cfg.Admit, Quiet: cfg.Quiet, Budget: cfg.Budget,
+		Admit: cfg.Admit, Quiet: cfg.Quiet, First: cfg.First, Budget: cfg.Budget,
 		Deaf: cfg.Deaf, Sequential: cfg.Sequential,
 		Connected: r.connected, Proven: r.proven, Expired: r.expired,
 		Trace: cfg.Trace,

@@ -93,12 +93,10 @@ func (t *target) take() time.Duration {
 	return t.pace.take(now)
 }
 
-// first makes the first dial. A quiet one is only for who is in time: the peer
-// waits for a SYN from who is late.
+// first makes the first dial.
 func (t *target) first() {
-	late := t.e.cfg.Clock.Now().Sub(t.e.cfg.Zero.Add(micros(t.step.At))) > lateness
-	if t.step.Quiet && t.canBeQuiet() && !late {
-		t.dialQuietly(quietFirst + 4*micros(t.e.cfg.Plan.RTT))
+	if t.isFirstQuiet() && t.canBeQuiet() {
+		t.dialQuietly(t.firstQuietTime())
 		return
 	}
 	t.dial()

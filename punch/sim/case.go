@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/peerd/peerd/proto"
+	"github.com/peerd/peerd/punch"
 )
 
 // Case is everything that a run depends on.
@@ -44,6 +45,11 @@ type Side struct {
 	Carrier Profile
 	// Quiet says that the system can dial quietly.
 	Quiet bool
+	// First is how it is to dial first.
+	First punch.First
+	// Ended says that its NAT, a kernel's, has just seen the peer end an earlier
+	// connection between the same two endpoints with a RST.
+	Ended bool
 	// Mode is how the side uses its port.
 	Mode proto.PortMode
 	// Taken makes the NAT's outside port another one than the local port, as if

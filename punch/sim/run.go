@@ -109,6 +109,8 @@ func newNet(c Case) *network {
 	if c.Together {
 		n.join(ab, ba)
 	}
+	n.a.remember(n.b)
+	n.b.remember(n.a)
 	return n
 }
 
@@ -130,6 +132,16 @@ func newSide(w *world, s Side, name string, role proto.Role, inside netip.AddrPo
 	x.prog = &program{w: w, host: x.host, rng: rng, from: s.FreezeAt, thaw: s.FreezeAt + s.Freeze, quiet: s.Quiet, dials: map[netip.AddrPort]int{}}
 	x.host.arrived = x.prog.accepted
 	return x
+}
+
+// remember gives the NAT what is left of an earlier connection with the peer.
+func (s *side) remember(peer *side) {
+	if !s.Ended {
+		return
+	}
+	s.nat.(*kernelNAT).entries[peer.nat.observed(serverAddr)] = &conntrack{
+		state: ctClose, last: ctRST, lastDir: reply, seenReply: true, assured: true, expires: ctTimeout[ctClose],
+	}
 }
 
 func newBox(w *world, s Side, name string, inside netip.AddrPort, outside netip.Addr, in, out func(segment), seed uint64) box {
@@ -196,7 +208,7 @@ func (s *side) receive(plan *punch.Plan, t *proto.Transcript, seed uint64) {
 			read = arrived
 		}
 		s.prog.begin(punch.Config{
-			Plan: plan, Role: s.role, Introduction: t.Introduction, Secret: proto.Secret{2},
+			Plan: plan, Role: s.role, First: s.First, Introduction: t.Introduction, Secret: proto.Secret{2},
 			Zero: read.Add(-s.Measured / 2),
 			Rand: source(seed, 10+uint64(s.role)),
 			Deaf: !s.Mode.Listens(), Sequential: s.Mode == proto.PortSequential,

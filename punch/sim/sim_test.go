@@ -380,6 +380,54 @@ func TestLaterThanTheLongQuietDial(t *testing.T) {
 	}
 }
 
+// A program that was started again on its port, as either side. The NAT of its peer
+// has seen its predecessor's RST, and refuses its SYNs for ten seconds, but lets the
+// peer's own SYN out, and the answer to it in.
+func TestSuccessor(t *testing.T) {
+	for _, known := range []bool{true, false} {
+		slow, worst := 0, time.Duration(0)
+		for seed := range uint64(600) {
+			r := Run(successorCase(t, seed, known))
+			if worst = max(worst, r.Initiator); !r.Direct || r.Initiator > time.Second {
+				slow++
+			}
+		}
+		t.Logf("known %t: %d of 600 not within a second, worst %v", known, slow, worst)
+		if known && slow > 0 || !known && slow == 0 {
+			t.Errorf("known %t: %d slow", known, slow)
+		}
+	}
+}
+
+// Where both were started again, neither knows which of them the other one is.
+func TestSuccessorsOnBothSides(t *testing.T) {
+	worst := time.Duration(0)
+	for seed := range uint64(600) {
+		c := successorCase(t, seed, true)
+		c.A.First, c.B.First, c.A.Ended, c.B.Ended = punch.Quietly, punch.Quietly, false, false
+		r := Run(c)
+		if worst = max(worst, r.Initiator); !r.Direct || r.Initiator > time.Second {
+			t.Errorf("%v: direct %t after %v", c, r.Direct, r.Initiator)
+		}
+	}
+	t.Logf("worst %v", worst)
+}
+
+func successorCase(t *testing.T, seed uint64, known bool) Case {
+	names := []string{"linux-drop", "linux-open", "linux-icmp"}
+	cell := Cell{A: profile(t, names[seed%3]), B: profile(t, names[seed/3%3]), RTT: time.Duration(2+seed%50) * time.Millisecond}
+	c := cell.Case(seed)
+	successor, survivor := &c.A, &c.B
+	if seed%2 == 1 {
+		successor, survivor = survivor, successor
+	}
+	survivor.Ended = true
+	if known {
+		successor.First, survivor.First = punch.Quietly, punch.Loudly
+	}
+	return c
+}
+
 // The real lab's medians from the request to the first byte, 2026-11-22.
 func TestCalibration(t *testing.T) {
 	const short, long = 2 * time.Millisecond, 40 * time.Millisecond

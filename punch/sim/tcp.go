@@ -180,6 +180,8 @@ func (t *tcp) transmitSYNACK() {
 // receiveSynSent is RFC 9293, 3.10.7.3.
 func (t *tcp) receiveSynSent(s segment) {
 	switch {
+	case s.flags&(syn|ack) == ack && s.ack != t.iss+1 && t.minTTL > 0:
+		// A quiet dial passes over what is left of earlier ones.
 	case s.flags&ack != 0 && s.ack != t.iss+1:
 		t.h.reset(s)
 	case s.flags&rst != 0:

@@ -243,6 +243,17 @@ func TestQuietDialIgnoresWhatQuotesItFromAFewHopsAway(t *testing.T) {
 	s.wantErr("A", punch.ErrRefused)
 }
 
+// What package reuse's filter drops: the answer would have the kernel repeat the
+// SYN, with the normal TTL.
+func TestQuietDialPassesOverAnEarlierConnection(t *testing.T) {
+	s := newScript(t)
+	a := s.dialTTL(s.a, 2)
+	for _, f := range []flags{ack, rst | ack} {
+		s.a.receive(segment{src: s.b.addr, dst: s.a.addr, ttl: hostTTL, flags: f, seq: 7, ack: a.iss - 9})
+	}
+	s.want("0 A SYN ttl 2")
+}
+
 func TestQuietDialBelievesARST(t *testing.T) {
 	s := newScript(t)
 	s.dialTTL(s.a, 2)

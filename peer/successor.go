@@ -1,0 +1,46 @@
+package peer
+
+import (
+	"time"
+
+	"github.com/peerd/peerd/peer/stream"
+	"github.com/peerd/peerd/proto"
+	"github.com/peerd/peerd/punch"
+)
+
+// predecessorLife is for how long NATs may know the connections of a program that
+// had this node's port before: netfilter has 120 s for those that were about to
+// end.
+const predecessorLife = 2 * time.Minute
+
+// firstDials says who of the two begins quietly where one of them was started
+// again on its port: it does, and the other one, which has seen the predecessor,
+// begins loudly.
+func (m *meeting) firstDials() punch.First {
+	n := m.node
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	met, ok := n.instances[m.peer]
+	switch {
+	case ok && met != m.instance():
+		return punch.Loudly
+	case !ok && n.cfg.LocalPort != 0 && time.Since(n.began) < predecessorLife:
+		return punch.Quietly
+	}
+	return punch.AsPlanned
+}
+
+// instance is that of the peer.
+func (m *meeting) instance() proto.Token {
+	return m.intro.Transcript.Party(m.intro.Role.Peer()).Instance
+}
+
+// adopt makes an attached connection a session with the peer, and notes which of
+// its instances that is with.
+func (m *meeting) adopt(a *attached, mux *stream.Mux) *Session {
+	n := m.node
+	n.mu.Lock()
+	n.instances[m.peer] = m.instance()
+	n.mu.Unlock()
+	return n.adopt(m.peer, a, mux)
+}

@@ -1,0 +1,63 @@
+package peer
+
+import (
+	"testing"
+	"time"
+
+	"github.com/peerd/peerd/proto"
+	"github.com/peerd/peerd/punch"
+	"github.com/peerd/peerd/rendezvous"
+)
+
+func TestFirstDials(t *testing.T) {
+	peer, now, before := proto.ID{1}, proto.NewToken(), proto.NewToken()
+	for _, test := range []struct {
+		name string
+		port uint16        // chosen by the user
+		age  time.Duration // of the node
+		met  proto.Token   // instance of the peer, zero if none
+		want punch.First
+	}{
+		{"just started on the port that it always has", 4000, time.Second, proto.Token{}, punch.Quietly},
+		{"just started on any port", 0, time.Second, proto.Token{}, punch.AsPlanned},
+		{"no NAT remembers a predecessor", 4000, predecessorLife + time.Second, proto.Token{}, punch.AsPlanned},
+		{"it has met the peer", 4000, time.Second, now, punch.AsPlanned},
+		{"it has met the peer's predecessor", 4000, time.Hour, before, punch.Loudly},
+		{"it is new, and the peer was started again since", 4000, time.Second, before, punch.Loudly},
+	} {
+		n := &Node{cfg: Config{LocalPort: test.port}, began: time.Now().Add(-test.age), instances: map[proto.ID]proto.Token{}}
+		if !test.met.IsZero() {
+			n.instances[peer] = test.met
+		}
+		transcript := &proto.Transcript{Responder: proto.Party{ID: peer, Instance: now}}
+		m := &meeting{node: n, peer: peer, intro: rendezvous.Introduction{Transcript: transcript, Role: proto.Initiator}}
+		if got := m.firstDials(); got != test.want {
+			t.Errorf("%s: %d, want %d", test.name, got, test.want)
+		}
+	}
+}
+
+// Both sides note whom they have met.
+func TestInstancesAreNoted(t *testing.T) {
+	url := startServer(t)
+	connected := make(chan Event, 1)
+	told := func(e Event) {
+		if e.Kind == Connected {
+			connected <- e
+		}
+	}
+	callee := startNode(t, Config{Server: url, Answer: true, Events: told, Authorize: func(proto.ID) (Grant, bool) { return Grant{}, true }})
+	caller := startNode(t, Config{Server: url})
+	if _, err := caller.Connect(within(t, 5*time.Second), callee.ID()); err != nil {
+		t.Fatal(err)
+	}
+	<-connected
+	for _, side := range []struct{ n, other *Node }{{caller, callee}, {callee, caller}} {
+		side.n.mu.Lock()
+		met := side.n.instances[side.other.ID()]
+		side.n.mu.Unlock()
+		if met != side.other.instance {
+			t.Errorf("%v noted, want %v", met, side.other.instance)
+		}
+	}
+}
