@@ -279,6 +279,8 @@ func (d dialling) Wait(ctx context.Context) (net.Conn, error) {
 		return nil, fmt.Errorf("%w (%w)", punch.ErrRefused, cause(err))
 	case reuse.IsTupleInUse(err):
 		return nil, fmt.Errorf("%w (%w)", punch.ErrTupleInUse, cause(err))
+	case reuse.IsMuted(err):
+		return nil, fmt.Errorf("%w (%w)", punch.ErrHungUp, cause(err))
 	case reuse.IsNoAnswer(err):
 		return nil, fmt.Errorf("%w (%w)", punch.ErrNoAnswer, cause(err))
 	}

@@ -175,12 +175,33 @@ func connect(fd int, to netip.AddrPort, ttl int, since time.Time) error {
 	}
 	if ttl > 0 {
 		since = time.Now()
+		if err := speakUp(fd, hops); err != nil {
+			return err
+		}
 	}
 	if !since.IsZero() {
 		dropStale(fd, time.Since(since)) // if it can't be, there is more to go wrong
 	}
-	if ttl > 0 {
-		return hops.limit(fd, -1, minTTL)
+	return nil
+}
+
+// errMuted is why a quiet dial ends whose SYN-ACK, too, was quiet: the process was
+// kept from running since the SYN, and the peer's SYN has come meanwhile. The kernel
+// would send the SYN-ACK again after a second only, and no other one will do: NATs
+// that look at sequence numbers expect this one. The RST of the close has them expect
+// nothing.
+var errMuted = errors.New("the answer to the peer's SYN has left with the TTL of a quiet dial")
+
+// IsMuted reports whether a quiet dial has ended for that reason.
+func IsMuted(err error) bool { return errors.Is(err, errMuted) }
+
+// speakUp gives what is sent from now on the normal TTL.
+func speakUp(fd int, hops hopLimit) error {
+	if err := hops.limit(fd, -1, minTTL); err != nil {
+		return err
+	}
+	if state, err := tcpState(fd); err == nil && state == tcpSynReceived {
+		return errMuted
 	}
 	return nil
 }

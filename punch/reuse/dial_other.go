@@ -44,6 +44,9 @@ func (d *Dial) Wait(ctx context.Context) (net.Conn, error) {
 	return conn, nil
 }
 
+// IsMuted is false: this system has no quiet dials.
+func IsMuted(error) bool { return false }
+
 // IsRepeated is false: this system is not asked.
 func IsRepeated(error) bool { return false }
 

@@ -24,6 +24,9 @@ func fullListener(t *testing.T) (addr netip.AddrPort, end func()) {
 	}
 	end = sync.OnceFunc(func() { unix.Close(fd) })
 	t.Cleanup(end)
+	if err := local.share.set(uintptr(fd)); err != nil {
+		t.Fatal(err)
+	}
 	if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
 		t.Fatal(err)
 	}
@@ -220,5 +223,41 @@ func TestDialOptions(t *testing.T) {
 	cancel()
 	if _, err := d.Wait(ctx); !errors.Is(err, context.Canceled) {
 		t.Error(err)
+	}
+}
+
+// TestMutedDialIsGivenUp has a quiet dial that the peer's SYN has met before it could speak up. The
+// peer hears none of the answers.
+func TestMutedDialIsGivenUp(t *testing.T) {
+	p := mustClaim(t, 0)
+	full, _ := fullListener(t) // where nobody answers the quiet SYN
+	fd, err := boundSocket(netip.AddrPortFrom(wildcards["tcp4"], p.Number()), dialling)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	unix.SetNonblock(fd, true)
+	if err := unix.Connect(fd, sockaddr(full)); err != unix.EINPROGRESS {
+		t.Fatal(err)
+	}
+	hops := hopLimitOf(full.Addr())
+	if err := speakUp(fd, hops); err != nil {
+		t.Errorf("nothing has come: %v", err)
+	}
+	deaf, err := boundSocket(full, dialling)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(deaf)
+	nothing := []unix.SockFilter{{Code: unix.BPF_RET | unix.BPF_K}}
+	if err := unix.SetsockoptSockFprog(deaf, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &unix.SockFprog{Len: 1, Filter: &nothing[0]}); err != nil {
+		t.Fatal(err)
+	}
+	unix.SetNonblock(deaf, true)
+	if err := unix.Connect(deaf, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}, Port: int(p.Number())}); err != unix.EINPROGRESS {
+		t.Fatal(err)
+	}
+	if err := speakUp(fd, hops); !IsMuted(err) {
+		t.Errorf("%v, want errMuted", err)
 	}
 }
