@@ -1,6 +1,7 @@
 package peer
 
 import (
+	"slices"
 	"time"
 
 	"github.com/peerd/peerd/peer/stream"
@@ -15,7 +16,8 @@ const predecessorLife = 2 * time.Minute
 
 // firstDials says who of the two begins quietly where one of them was started
 // again on its port: it does, and the other one, which has seen the predecessor,
-// begins loudly.
+// begins loudly. Without a NAT of its own a quiet SYN opens nothing, and may get as
+// far as the peer's NAT.
 func (m *meeting) firstDials() punch.First {
 	n := m.node
 	n.mu.Lock()
@@ -24,10 +26,17 @@ func (m *meeting) firstDials() punch.First {
 	switch {
 	case ok && met != m.instance():
 		return punch.Loudly
-	case !ok && n.cfg.LocalPort != 0 && time.Since(n.began) < predecessorLife:
+	case !ok && n.cfg.LocalPort != 0 && time.Since(n.began) < predecessorLife && m.isBehindNAT():
 		return punch.Quietly
 	}
 	return punch.AsPlanned
+}
+
+// isBehindNAT reports whether the server sees this node at an address that is none
+// of its own.
+func (m *meeting) isBehindNAT() bool {
+	own := m.intro.Transcript.Party(m.intro.Role)
+	return !slices.ContainsFunc(own.Candidates, func(c proto.Candidate) bool { return c.Addr.Addr() == own.Observed.Addr.Addr() })
 }
 
 // instance is that of the peer.

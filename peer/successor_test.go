@@ -1,6 +1,7 @@
 package peer
 
 import (
+	"net/netip"
 	"testing"
 	"time"
 
@@ -11,25 +12,30 @@ import (
 
 func TestFirstDials(t *testing.T) {
 	peer, now, before := proto.ID{1}, proto.NewToken(), proto.NewToken()
+	const nat, none = "192.0.2.1", "10.0.0.2"
 	for _, test := range []struct {
 		name string
 		port uint16        // chosen by the user
 		age  time.Duration // of the node
 		met  proto.Token   // instance of the peer, zero if none
+		at   string        // where the server sees the node; its own address is 10.0.0.2
 		want punch.First
 	}{
-		{"just started on the port that it always has", 4000, time.Second, proto.Token{}, punch.Quietly},
-		{"just started on any port", 0, time.Second, proto.Token{}, punch.AsPlanned},
-		{"no NAT remembers a predecessor", 4000, predecessorLife + time.Second, proto.Token{}, punch.AsPlanned},
-		{"it has met the peer", 4000, time.Second, now, punch.AsPlanned},
-		{"it has met the peer's predecessor", 4000, time.Hour, before, punch.Loudly},
-		{"it is new, and the peer was started again since", 4000, time.Second, before, punch.Loudly},
+		{"just started on the port that it always has", 4000, time.Second, proto.Token{}, nat, punch.Quietly},
+		{"just started there, without a NAT", 4000, time.Second, proto.Token{}, none, punch.AsPlanned},
+		{"just started on any port", 0, time.Second, proto.Token{}, nat, punch.AsPlanned},
+		{"no NAT remembers a predecessor", 4000, predecessorLife + time.Second, proto.Token{}, nat, punch.AsPlanned},
+		{"it has met the peer", 4000, time.Second, now, nat, punch.AsPlanned},
+		{"it has met the peer's predecessor", 4000, time.Hour, before, nat, punch.Loudly},
+		{"it is new, and the peer was started again since", 4000, time.Second, before, nat, punch.Loudly},
 	} {
 		n := &Node{cfg: Config{LocalPort: test.port}, began: time.Now().Add(-test.age), instances: map[proto.ID]proto.Token{}}
 		if !test.met.IsZero() {
 			n.instances[peer] = test.met
 		}
 		transcript := &proto.Transcript{Responder: proto.Party{ID: peer, Instance: now}}
+		transcript.Initiator.Observed = proto.NewCandidate(netip.MustParseAddrPort(test.at+":4000"), proto.Observed, 0)
+		transcript.Initiator.Candidates = []proto.Candidate{proto.NewCandidate(netip.MustParseAddrPort("10.0.0.2:4000"), proto.Host, 1)}
 		m := &meeting{node: n, peer: peer, intro: rendezvous.Introduction{Transcript: transcript, Role: proto.Initiator}}
 		if got := m.firstDials(); got != test.want {
 			t.Errorf("%s: %d, want %d", test.name, got, test.want)
