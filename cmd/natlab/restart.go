@@ -30,8 +30,10 @@ const (
 	// remember the connection (ADR 011).
 	registeredLimit = time.Second
 	reconnectLimit  = 12 * time.Second
-	// sampleRestartLimit is for registering where tests beside this one take the machine.
-	sampleRestartLimit = 10 * time.Second
+	// sampleRestartLimit and sampleReconnectLimit are for where tests beside this one
+	// take the machine.
+	sampleRestartLimit   = 10 * time.Second
+	sampleReconnectLimit = 20 * time.Second
 	// soon is what a restart takes on an idle machine, at most, but for those.
 	soon = 2 * time.Second
 

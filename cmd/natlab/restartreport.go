@@ -58,7 +58,7 @@ func (r restarted) judge(g ground) error {
 		return r.err
 	case r.registered > figure(g, sampleRestartLimit, registeredLimit):
 		return fmt.Errorf("%v: registered after %v", r, r.registered)
-	case r.connected > reconnectLimit:
+	case r.connected > figure(g, sampleReconnectLimit, reconnectLimit):
 		return fmt.Errorf("%v: connected again after %v", r, r.connected)
 	}
 	return nil
