@@ -158,8 +158,13 @@ func (c *conntrack) track(now time.Duration, dir direction, s *segment) verdict 
 			}
 		}
 	}
-	if check && !c.inWindow(dir, s) {
-		return ctReject
+	if check {
+		switch c.window(dir, s) {
+		case above:
+			return ctReject
+		case below:
+			return ctAccept
+		}
 	}
 	return c.become(now, next, dir, index)
 }
@@ -218,16 +223,25 @@ func (c *conntrack) reset(dir direction, s *segment) (next ctState, check, ok bo
 	return next, !(let && s.ack == c.lastEnd), true
 }
 
-// inWindow is the kernel's tcp_in_window: it judges the sequence numbers of a
+// position is where a segment is to what an entry expects.
+type position uint8
+
+const (
+	inside position = iota
+	above           // not believed
+	below           // overly delayed: let through, and nothing is learned from it
+)
+
+// window is the kernel's tcp_in_window: it judges the sequence numbers of a
 // segment and learns from them.
-func (c *conntrack) inWindow(dir direction, s *segment) bool {
+func (c *conntrack) window(dir direction, s *segment) position {
 	sender, receiver := &c.seen[dir], &c.seen[1-dir]
 	seq, acked, end := s.seq, s.ack, s.end()
 	switch {
 	case sender.maxWin == 0 && s.flags&syn != 0:
 		*sender = ctSeen{end: end, maxEnd: end, maxWin: window}
 		if s.flags&ack == 0 {
-			return true // simultaneous open
+			return inside // simultaneous open
 		}
 	case sender.maxWin == 0:
 		*sender = ctSeen{end: end, maxEnd: end + window, maxWin: window}
@@ -236,7 +250,7 @@ func (c *conntrack) inWindow(dir direction, s *segment) bool {
 		// once SYNs have crossed, so a listener's SYN-ACK is INVALID then.
 		*sender = ctSeen{end: end, maxEnd: end, maxWin: window}
 		if dir == reply && s.flags&ack == 0 {
-			return true
+			return inside
 		}
 	}
 	if s.flags&ack == 0 || s.flags&rst != 0 && s.ack == 0 {
@@ -245,10 +259,11 @@ func (c *conntrack) inWindow(dir direction, s *segment) bool {
 	if s.flags&rst != 0 && seq == 0 && c.state == ctSynSent {
 		seq, end = sender.end, sender.end
 	}
-	if !before(seq, sender.maxEnd+1) ||
-		receiver.maxWin != 0 && !after(end, sender.end-receiver.maxWin-1) ||
-		!before(acked, receiver.end+1) || !after(acked, receiver.end-66000-1) {
-		return false
+	switch {
+	case !before(seq, sender.maxEnd+1), !before(acked, receiver.end+1):
+		return above
+	case receiver.maxWin != 0 && !after(end, sender.end-receiver.maxWin-1), !after(acked, receiver.end-66000-1):
+		return below
 	}
 	if after(end, sender.end) {
 		sender.end = end
@@ -259,7 +274,7 @@ func (c *conntrack) inWindow(dir direction, s *segment) bool {
 	if after(acked+window, receiver.maxEnd-1) {
 		receiver.maxEnd = acked + window
 	}
-	return true
+	return inside
 }
 
 // kernelNAT is a masquerading Linux router.

@@ -225,6 +225,25 @@ func TestOurRSTLetsANewDialStartOver(t *testing.T) {
 	b.want("the peer's new SYN", in, 1)
 }
 
+// The answer to a SYN for which there is no socket is a RST with the sequence
+// number 0. Whether netfilter takes that for INVALID or for a late one, which it
+// lets through without believing it, depends on the number of the SYN that left;
+// nothing is mended by either.
+func TestRSTOfNoSocketMendsNothing(t *testing.T) {
+	for _, tt := range []struct {
+		iss    uint32
+		passes int
+	}{{1000000000, 1}, {3000000000, 0}} {
+		b := newBench(t, profile(t, "linux-drop"))
+		b.send(syn, tt.iss, 0)
+		b.arrive(segment{flags: syn, seq: 9})
+		out, _ := b.send(rst|ack, 0, 10)
+		b.want("the RST", out, tt.passes)
+		out, _ = b.send(syn, tt.iss+1000000, 0)
+		b.want("another dial's SYN", out, 0)
+	}
+}
+
 func TestUserNATLooksAtNoSequenceNumber(t *testing.T) {
 	b := newBench(t, profile(t, "user-drop"))
 	b.send(syn, 1000, 0)
