@@ -12,9 +12,10 @@ type Sockets interface {
 	// Dial starts to connect to an address and tells h what becomes of it. It
 	// does not block, and it does not call h before it has returned.
 	//
-	// A ttl above 0 makes it a quiet dial: the SYN is sent with that TTL, so
-	// that it opens the NATs of this side and dies before the other side's, and
-	// ICMP errors that quote it from so far away do not end the dial.
+	// A ttl above 0 is that of the SYN, and nothing is taken in that has no more
+	// left, nor ICMP errors that quote such a SYN. A low one makes it a quiet
+	// dial, which opens the NATs of this side and dies before the other side's;
+	// half of the usual one a deaf dial, which arrives.
 	Dial(to netip.AddrPort, ttl int, h Handler) Socket
 }
 

@@ -12,12 +12,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// minTTL is the least TTL that a quiet dial accepts of what comes back, and of
-// its own packet as ICMP errors quote it. A packet from a peer started at 64 or
-// more and has come far less than 48 hops; our own was sent with less than
-// this.
-const minTTL = 16
-
 // Dial is a dial under way. It is made by system calls of our own: package net
 // cannot change an option between the SYN and the end of the handshake.
 type Dial struct {
@@ -33,10 +27,12 @@ type Dial struct {
 // Begin starts to connect to an address from the port. Wait must be called on
 // the result.
 //
-// A ttl above 0 makes it a quiet dial: the SYN is sent with that TTL, so that it
-// opens this side's NATs and dies before the other side's, and the ICMP errors
-// that this may cause do not end the dial. The socket then waits for the peer's
-// SYN. The kernel repeats the SYN after a second, with the normal TTL.
+// A ttl above 0 is that of the SYN, and what has no more when it comes back is not
+// taken in: neither an ICMP error, of which counts what is left to the SYN that it
+// quotes, nor a packet of the peer. A low one makes it a quiet dial, whose SYN
+// opens this side's NATs and dies before the other side's; the socket waits for
+// the peer's. One of half of what hosts send with makes it a deaf dial, whose SYN
+// arrives. The kernel repeats the SYN after a second, with the normal TTL.
 //
 // What connections to the same address from before since have left on the way is
 // passed over, as far as it can be told; nothing is if since is zero. A quiet dial
@@ -165,7 +161,7 @@ func ordinary(f *os.File, hops hopLimit) (net.Conn, error) {
 func connect(fd int, to netip.AddrPort, ttl int, since time.Time) error {
 	hops := hopLimitOf(to.Addr())
 	if ttl > 0 {
-		if err := hops.limit(fd, ttl, minTTL); err != nil {
+		if err := hops.limit(fd, ttl, ttl+1); err != nil {
 			return err
 		}
 	}
@@ -174,8 +170,13 @@ func connect(fd int, to netip.AddrPort, ttl int, since time.Time) error {
 		return os.NewSyscallError("connect", err)
 	}
 	if ttl > 0 {
+		if err := hops.limit(fd, -1, ttl+1); err != nil {
+			return err
+		}
+	}
+	if 0 < ttl && ttl < arrives {
 		since = time.Now()
-		if err := speakUp(fd, hops); err != nil {
+		if err := muted(fd); err != nil {
 			return err
 		}
 	}
@@ -184,6 +185,9 @@ func connect(fd int, to netip.AddrPort, ttl int, since time.Time) error {
 	}
 	return nil
 }
+
+// arrives tells a deaf dial's TTL from a quiet one's.
+const arrives = 16
 
 // errMuted is why a quiet dial ends whose SYN-ACK, too, was quiet: the process was
 // kept from running since the SYN, and the peer's SYN has come meanwhile. The kernel
@@ -195,11 +199,8 @@ var errMuted = errors.New("the answer to the peer's SYN has left with the TTL of
 // IsMuted reports whether a quiet dial has ended for that reason.
 func IsMuted(err error) bool { return errors.Is(err, errMuted) }
 
-// speakUp gives what is sent from now on the normal TTL.
-func speakUp(fd int, hops hopLimit) error {
-	if err := hops.limit(fd, -1, minTTL); err != nil {
-		return err
-	}
+// muted returns errMuted if the answer has left.
+func muted(fd int) error {
 	if state, err := tcpState(fd); err == nil && state == tcpSynReceived {
 		return errMuted
 	}

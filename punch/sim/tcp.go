@@ -72,9 +72,6 @@ var synAgain = [...]time.Duration{1e9, 2e9, 3e9, 4e9, 5e9, 7e9, 11e9, 19.5e9, 35
 // a later connection's number is always the higher one (RFC 6528).
 func (h *host) newISN() uint32 { return h.isn + uint32(h.w.now/64) }
 
-// quietMinTTL is the least TTL that a quiet dial accepts, as in package reuse.
-const quietMinTTL = 16
-
 // connect sends a SYN, with a TTL if that is not 0. LINUX-TCP.md, 2: where the
 // 4-tuple is in use it fails at once, without a packet.
 func (h *host) connect(to netip.AddrPort, ttl int) (*tcp, error) {
@@ -86,7 +83,7 @@ func (h *host) connect(to netip.AddrPort, ttl int) (*tcp, error) {
 	if ttl == 0 {
 		t.transmitSYN(hostTTL)
 	} else {
-		t.minTTL = quietMinTTL
+		t.minTTL = ttl + 1 // as in package reuse
 		t.transmitSYN(ttl)
 	}
 	return t, nil

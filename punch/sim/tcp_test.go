@@ -235,11 +235,11 @@ func TestQuietDialIgnoresWhatQuotesItFromAFewHopsAway(t *testing.T) {
 	for _, kind := range []icmp{timeExceeded, portUnreachable} {
 		s.a.receive(segment{src: s.b.addr, dst: s.a.addr, icmp: kind, quoted: 1, seq: a.iss, ttl: 60})
 	}
-	s.a.receive(segment{src: s.b.addr, dst: s.a.addr, flags: rst | ack, ack: a.iss + 1, ttl: quietMinTTL - 1})
+	s.a.receive(segment{src: s.b.addr, dst: s.a.addr, flags: rst | ack, ack: a.iss + 1, ttl: 2})
 	if a.state != synSent {
 		t.Fatalf("ended with %v", s.errs)
 	}
-	s.a.receive(segment{src: s.b.addr, dst: s.a.addr, icmp: portUnreachable, quoted: quietMinTTL, seq: a.iss, ttl: 60})
+	s.a.receive(segment{src: s.b.addr, dst: s.a.addr, icmp: portUnreachable, quoted: 3, seq: a.iss, ttl: 60})
 	s.wantErr("A", punch.ErrRefused)
 }
 
@@ -252,6 +252,22 @@ func TestQuietDialPassesOverAnEarlierConnection(t *testing.T) {
 		s.a.receive(segment{src: s.b.addr, dst: s.a.addr, ttl: hostTTL, flags: f, seq: 7, ack: a.iss - 9})
 	}
 	s.want("0 A SYN ttl 2")
+}
+
+// A deaf dial's SYN arrives, and what arrives with no more TTL than that is not
+// taken in: ICMP errors by what they quote, and the SYN of another deaf one.
+func TestDeafDialIsEndedByNoICMPError(t *testing.T) {
+	s := newScript(t)
+	a := s.dialTTL(s.a, 32)
+	s.a.receive(segment{src: s.b.addr, dst: s.a.addr, icmp: portUnreachable, quoted: 32, seq: a.iss, ttl: 60})
+	s.a.receive(segment{src: s.b.addr, dst: s.a.addr, flags: syn, seq: 7, ttl: 32})
+	if a.state != synSent {
+		t.Fatalf("in state %v, errors %v", a.state, s.errs)
+	}
+	s.a.receive(segment{src: s.b.addr, dst: s.a.addr, flags: syn, seq: 7, ttl: 33})
+	if a.state != synReceived {
+		t.Errorf("in state %v after a SYN", a.state)
+	}
 }
 
 func TestQuietDialBelievesARST(t *testing.T) {
