@@ -30,6 +30,14 @@ type Plan struct {
 	Turn uint32 `json:"turn_us,omitempty"`
 	// BothTurn says that both sides take turns.
 	BothTurn bool `json:"both_turn,omitempty"`
+	// Quiet is how long the first dial of a quiet step is held.
+	Quiet uint32 `json:"quiet_us,omitempty"`
+	// Deaf is how long a deaf dial is held.
+	Deaf uint32 `json:"deaf_us,omitempty"`
+	// Cross is when the side with the quiet first dial, if it was refused since,
+	// dials again so that its SYN crosses the other side's; 0 where there is no such
+	// moment.
+	Cross uint32 `json:"cross_us,omitempty"`
 	// Round is how often both sides begin to dial anew where neither listens;
 	// 0 where one does.
 	Round     uint32 `json:"round_us,omitempty"`
@@ -47,9 +55,11 @@ type Step struct {
 	// Quiet means that the first dial is a quiet one: it opens this side's NATs
 	// without waking the other's, and waits for the peer's SYN.
 	Quiet bool `json:"quiet,omitempty"`
+	// Deaf means that no ICMP error is to end the first dial that is not quiet.
+	Deaf bool `json:"deaf,omitempty"`
 }
 
-// The numbers of plan versions 1 and 2, in microseconds.
+// The numbers of all plan versions, in microseconds.
 const (
 	holdMin    = 300_000    // LINUX-TCP.md, 8: a replaced dial beats the retransmit at 1 s
 	holdRTTs   = 8          // closing earlier would reset the 4-tuple under the peer
@@ -59,7 +69,7 @@ const (
 	defaultRTT = 200_000   // where the server measured none
 	maxRTT     = 5_000_000 // a larger value is a mistake, or a lie to make us wait
 	// Where the round trip is not long against the jitter of two programs' starts,
-	// the initiator opens its NAT quietly and the responder follows.
+	// one side opens its NAT quietly and the other one follows.
 	shortRTT  = 10_000
 	quietLead = 3_000
 )
@@ -92,10 +102,7 @@ func MakePlan(t *proto.Transcript) (*Plan, error) {
 	if t.PlanVersion > 1 {
 		p.regard(t.Initiator.PortMode, t.Responder.PortMode)
 	}
-	if rtt <= shortRTT {
-		p.Initiator[0].Quiet = true
-		p.Responder[0].At += quietLead
-	}
+	p.openQuietly()
 	return p, nil
 }
 

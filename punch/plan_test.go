@@ -56,6 +56,12 @@ func modes(t proto.Transcript, a, b proto.PortMode) proto.Transcript {
 	return t
 }
 
+// latest makes a transcript one of version 3.
+func latest(t proto.Transcript) proto.Transcript {
+	t.PlanVersion = 3
+	return t
+}
+
 const obsA, obsB = "198.51.100.1:4000", "192.0.2.1:5000"
 
 // lan is a transcript of two peers behind one NAT, with that many host candidates.
@@ -114,6 +120,9 @@ func goldens() map[string]golden {
 				tr.PlanVersion = 1
 				return tr
 			}()},
+		"version-3-short": {Doc: "version 3: the initiator's first dial is deaf, the responder's quiet and 3 ms earlier", Transcript: latest(transcript(obsA, obsB, 4_000, 6_000))},
+		"version-3":       {Doc: "version 3: the initiator's first dial is deaf, the responder's quiet", Transcript: latest(transcript(obsA, obsB, 20_000, 60_000))},
+		"version-3-long":  {Doc: "version 3: both are heard, the initiator is deaf", Transcript: latest(transcript(obsA, obsB, 100_000, 100_000))},
 		"version-2":       {Doc: "version 2 of two sides that listen is version 1", Transcript: modes(transcript(obsA, obsB, 20_000, 20_000), proto.PortShared, 77)},
 		"dial-only-one":   {Doc: "dial-only at one side changes nothing", Transcript: modes(transcript(obsA, obsB, 20_000, 20_000), proto.PortDialOnly, proto.PortShared)},
 		"dial-only-both":  {Doc: "neither side listens: rounds", Transcript: modes(transcript(obsA, obsB, 4_000, 4_000), proto.PortDialOnly, proto.PortDialOnly)},
@@ -202,11 +211,26 @@ func checkPlan(t testing.TB, tr *proto.Transcript, p *Plan) {
 	}
 	checkSteps(t, p, p.Initiator, &tr.Responder)
 	checkSteps(t, p, p.Responder, &tr.Initiator)
-	if short := p.RTT <= shortRTT; p.Initiator[0].Quiet != short || p.Responder[0].Quiet {
-		t.Errorf("round trip %d: first dials quiet %t and %t", p.RTT, p.Initiator[0].Quiet, p.Responder[0].Quiet)
-	}
+	checkOpening(t, p)
 	checkModes(t, tr, p)
 	checkSymmetry(t, tr)
+}
+
+// checkOpening checks who is heard first. It is never both sides that are deaf, or
+// quiet, and who is deaf is not quiet.
+func checkOpening(t testing.TB, p *Plan) {
+	t.Helper()
+	short, near := p.RTT <= shortRTT, p.Version > 2 && p.RTT <= nearRTT
+	quiet := [2]bool{p.Version < 3 && short, near}
+	if got := [2]bool{p.Initiator[0].Quiet, p.Responder[0].Quiet}; got != quiet || (p.Quiet > 0) != (got[0] || got[1]) {
+		t.Errorf("version %d, round trip %d: quiet %v for %d µs, want %v", p.Version, p.RTT, got, p.Quiet, quiet)
+	}
+	if p.Initiator[0].Deaf != (p.Version > 2) || p.Responder[0].Deaf {
+		t.Errorf("version %d: deaf %t and %t", p.Version, p.Initiator[0].Deaf, p.Responder[0].Deaf)
+	}
+	if (p.Cross > 0) != (near && !short) || p.Cross > 0 && p.Cross <= p.Start+p.Quiet+p.RTT {
+		t.Errorf("round trip %d: both cross at %d", p.RTT, p.Cross)
+	}
 }
 
 // checkModes checks that a mode gives a peer nothing but times: it gets no step,
@@ -243,7 +267,7 @@ func checkTurns(t testing.TB, p *Plan, r proto.Role) {
 	}
 }
 
-// checkSymmetry swaps the roles. Only who is quiet first depends on them.
+// checkSymmetry swaps the roles. Only who is heard first depends on them.
 func checkSymmetry(t testing.TB, tr *proto.Transcript) {
 	t.Helper()
 	mirror := *tr
@@ -260,9 +284,15 @@ func rolesAlike(t testing.TB, tr *proto.Transcript) *Plan {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if p.Initiator[0].Quiet {
-		p.Initiator[0].Quiet = false
-		p.Responder[0].At -= quietLead
+	second := &p.Initiator[0]
+	if p.Version < 3 {
+		second = &p.Responder[0]
+	}
+	if p.RTT <= shortRTT {
+		second.At -= quietLead
+	}
+	for _, s := range []*Step{&p.Initiator[0], &p.Responder[0]} {
+		s.Quiet, s.Deaf = false, false
 	}
 	return p
 }

@@ -25,6 +25,7 @@ type quiet struct {
 	never bool          // even so close to us something refuses
 	lasts time.Duration // how long the dial under way is held
 	long  time.Time     // when the last long one began
+	heard bool          // a deaf dial had no answer: the others are not deaf
 }
 
 const (
@@ -32,6 +33,9 @@ const (
 	// more it might pass a carrier's NAT, too, but also reach the peer's over a
 	// short way, which would hold its sequence number against us.
 	quietTTL = 2
+	// deafTTL is half of what hosts send with. Hardly any two of them are as far
+	// apart, so the SYN arrives, and the peer's packets have more left.
+	deafTTL = 32
 	// quietLong ends before the kernel repeats the SYN, which would not be
 	// quiet.
 	quietLong = 900 * time.Millisecond
@@ -41,8 +45,8 @@ const (
 	// quietShort is the mean time of a quiet dial while they do, or the round
 	// trip if that is longer.
 	quietShort = 20 * time.Millisecond
-	// quietFirst is for how long a plan's first dial is quiet, besides four
-	// round trips.
+	// quietFirst is for how long a successor's first dial is quiet, besides the
+	// round trip, and times two or four.
 	quietFirst = 40 * time.Millisecond
 )
 
@@ -87,7 +91,7 @@ func (t *target) firstQuietTime() time.Duration {
 	rtt := micros(t.e.cfg.Plan.RTT)
 	switch {
 	case t.e.cfg.First != Quietly:
-		return min(quietLong, quietFirst+4*rtt)
+		return min(quietLong, micros(t.e.cfg.Plan.Quiet))
 	case t.e.cfg.Role == proto.Initiator:
 		return min(quietLong/2, 2*(quietFirst+rtt))
 	default:
@@ -95,9 +99,25 @@ func (t *target) firstQuietTime() time.Duration {
 	}
 }
 
+// isDeaf reports whether a dial is to be deaf, or is.
+func (t *target) isDeaf() bool {
+	return t.step.Deaf && t.canBeQuiet() && t.quiet.ttl == 0 && !t.quiet.heard
+}
+
+// ttl is that of the next SYN, or 0 for an ordinary one.
+func (t *target) ttl() int {
+	if t.isDeaf() {
+		return deafTTL
+	}
+	return t.quiet.ttl
+}
+
 // quietTime is how long the next quiet dial is held.
 func (t *target) quietTime() time.Duration {
 	now := t.e.cfg.Clock.Now()
+	if cross := t.e.cfg.Zero.Add(micros(t.e.cfg.Plan.Cross)).Sub(now); cross > 0 && t.step.Quiet {
+		return min(quietLong, cross)
+	}
 	if t.quiet.long.IsZero() || now.Sub(t.quiet.long) > quietLong+turns {
 		t.quiet.long = now
 		return quietLong

@@ -203,9 +203,9 @@ func TestReplacedDialIsLoud(t *testing.T) {
 }
 
 func TestQuietStepInTime(t *testing.T) {
-	r := newQuietRig(t, func(c *Config) { c.Plan.Initiator[0].Quiet = true })
+	r := newQuietRig(t, func(c *Config) { c.Plan.Initiator[0].Quiet, c.Plan.Quiet = true, 70_000 })
 	r.wantTTLs(2)
-	if d := r.await(2); d != quietFirst+4*rigsRTT {
+	if d := r.await(2); d != 70*ms {
 		t.Errorf("held for %v", d)
 	}
 	r.wantTTLs(2, 0)
@@ -217,13 +217,48 @@ func TestQuietStepInTime(t *testing.T) {
 func TestQuietStepTooLateIsLoud(t *testing.T) {
 	for late, want := range map[time.Duration]int{lateness: 2, lateness + ms: 0, 3 * time.Second: 0} {
 		r := newQuietRig(t, func(c *Config) {
-			c.Plan.Initiator[0].Quiet = true
+			c.Plan.Initiator[0].Quiet, c.Plan.Quiet = true, 70_000
 			c.Zero = c.Zero.Add(-late)
 		})
 		if got := r.last(1).ttl; got != want {
 			t.Errorf("%v late: TTL %d, want %d", late, got, want)
 		}
 	}
+}
+
+// The peer is deaf, and is refused without knowing it, until it dials again.
+func TestQuietStepIsDialledAgainToCross(t *testing.T) {
+	r := newQuietRig(t, func(c *Config) {
+		c.Plan.Initiator[0].Quiet, c.Plan.Quiet = true, 70_000
+		c.Plan.Cross = c.Plan.Start + 320_000
+	})
+	r.await(2)
+	r.refuse(2)
+	r.await(4)
+	if at := r.last(4).at.Sub(r.exec.start); at != 320*ms {
+		t.Errorf("dialled to cross at %v", at)
+	}
+	r.refuse(4)
+	if d := r.await(6); d != quietLong {
+		t.Errorf("then quiet for %v", d)
+	}
+	r.wantTTLs(2, 0, 2, 0, 2, 0)
+}
+
+// The first dial that is not quiet is deaf, until one has had no answer: then the
+// peer may be too far away for it.
+func TestDeafStep(t *testing.T) {
+	deaf := func(c *Config) { c.Plan.Initiator[0].Deaf, c.Plan.Deaf = true, 500_000 }
+	r := newQuietRig(t, deaf)
+	r.refuse(1) // with a RST
+	r.await(3)
+	r.wantTTLs(32, 2, 32)
+	r.pass(499 * ms)
+	r.wantTTLs(32, 2, 32)
+	r.pass(2 * ms)
+	r.wantTTLs(32, 2, 32, 0)
+	r = newQuietRig(t, func(c *Config) { deaf(c); c.Quiet = false })
+	r.wantTTLs(0)
 }
 
 func TestQuietStepWhereNoDialCanBeQuiet(t *testing.T) {

@@ -142,7 +142,7 @@ func (t *target) dial() {
 	t.attempt, t.dialled, t.connected = t.e.attempts, now, false
 	t.dials++
 	t.trace(Dialled, nil)
-	t.sock = t.e.cfg.Sockets.Dial(t.step.To.Addr, t.quiet.ttl, &attempt{t: t, number: t.attempt})
+	t.sock = t.e.cfg.Sockets.Dial(t.step.To.Addr, t.ttl(), &attempt{t: t, number: t.attempt})
 	t.watch()
 }
 
@@ -158,6 +158,9 @@ func (t *target) watch() {
 func (t *target) hold() time.Duration {
 	if t.step.Once {
 		return micros(min(t.e.cfg.Plan.Hold, holdOnce))
+	}
+	if t.isDeaf() {
+		return micros(t.e.cfg.Plan.Deaf)
 	}
 	return micros(t.e.cfg.Plan.Hold)
 }
@@ -192,6 +195,7 @@ func (t *target) unanswered() {
 		return
 	}
 	t.trace(Replaced, nil)
+	t.quiet.heard = true
 	t.schedule(t.take())
 }
 
@@ -237,7 +241,9 @@ func (t *target) failed(err error) {
 	t.clearTimer()
 	t.trace(Failed, err)
 	// What the kernel repeats is not quiet any more.
-	wasQuiet := t.quiet.ttl > 0 && t.e.cfg.Clock.Now().Sub(t.dialled) < synSchedule[0]*time.Second && !errors.Is(err, ErrRepeated)
+	repeated := t.e.cfg.Clock.Now().Sub(t.dialled) >= synSchedule[0]*time.Second || errors.Is(err, ErrRepeated)
+	t.quiet.heard = t.quiet.heard || repeated // nor deaf
+	wasQuiet := t.quiet.ttl > 0 && !repeated
 	if wasQuiet && errors.Is(err, ErrRefused) {
 		t.quiet.never = true
 	}

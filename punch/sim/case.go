@@ -23,6 +23,8 @@ type Case struct {
 	// nobody answers.
 	Together bool
 	Idle     int
+	// Busy is how much later, at most, both programs are scheduled.
+	Busy time.Duration
 	// Version is that of the plan; 0 is this build's own.
 	Version uint32
 }

@@ -21,6 +21,7 @@ type program struct {
 	rng        *rand.Rand // of the scheduler
 	from, thaw time.Duration
 	quiet      bool
+	busy       time.Duration
 	last       time.Duration // when it is done with what it was told so far
 
 	exec     *punch.Executor
@@ -48,7 +49,7 @@ const (
 
 // post runs f when the program gets to it. Nothing overtakes.
 func (p *program) post(f func()) {
-	at := p.w.now + latencyMin + time.Duration(p.rng.Int64N(int64(latencyMax-latencyMin)))
+	at := p.w.now + latencyMin + time.Duration(p.rng.Int64N(int64(latencyMax-latencyMin+p.busy)))
 	if p.from <= at && at < p.thaw {
 		at = p.thaw
 	}

@@ -106,6 +106,7 @@ func newNet(c Case) *network {
 	n.b = newSide(n.w, c.B, "B", proto.Responder, insideB, outsideB, ba, c.Seed)
 	ab.to, ba.to = n.b.nat.fromOutside, n.a.nat.fromOutside
 	ab.back, ba.back = n.a.nat.fromOutside, n.b.nat.fromOutside
+	n.a.prog.busy, n.b.prog.busy = c.Busy, c.Busy
 	if c.Together {
 		n.join(ab, ba)
 	}

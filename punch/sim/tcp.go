@@ -89,6 +89,9 @@ func (h *host) connect(to netip.AddrPort, ttl int) (*tcp, error) {
 	return t, nil
 }
 
+// isQuiet tells a quiet dial from a deaf one, whose SYN arrives.
+func (t *tcp) isQuiet() bool { return 0 < t.minTTL && t.minTTL < 16 }
+
 // transmitSYN repeats itself with the normal TTL.
 func (t *tcp) transmitSYN(ttl int) {
 	if t.state == synSent {
@@ -177,7 +180,7 @@ func (t *tcp) transmitSYNACK() {
 // receiveSynSent is RFC 9293, 3.10.7.3.
 func (t *tcp) receiveSynSent(s segment) {
 	switch {
-	case s.flags&(syn|ack) == ack && s.ack != t.iss+1 && t.minTTL > 0:
+	case s.flags&(syn|ack) == ack && s.ack != t.iss+1 && t.isQuiet():
 		// A quiet dial passes over what is left of earlier ones.
 	case s.flags&ack != 0 && s.ack != t.iss+1:
 		t.h.reset(s)
