@@ -130,6 +130,9 @@ func TestReceiptBeforeTheSessionsEnd(t *testing.T) {
 				p.listen(func(frame) {})
 				s := accepted(t, m, p)
 				s.CloseWrite()
+				if s.Ended() {
+					t.Error("Ended before the other end has")
+				}
 				p.data(1, append(append(appendLength(nil, 5), "hello"...), end...))
 				if receipt {
 					p.flag(1, flagFIN)
@@ -139,6 +142,9 @@ func TestReceiptBeforeTheSessionsEnd(t *testing.T) {
 				synctest.Wait()
 				if got, err := io.ReadAll(s); string(got) != "hello" || err != nil {
 					t.Errorf("read %q, %v", got, err)
+				}
+				if !s.Ended() {
+					t.Error("not Ended after both ends")
 				}
 				if err := s.Drain(within(t, time.Minute)); (err == nil) != receipt {
 					t.Errorf("Drain: %v", err)

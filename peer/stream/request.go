@@ -22,6 +22,14 @@ func (m *Mux) OpenListen(ctx context.Context, bind, reply string) (*Stream, erro
 // writing say so, too; Done is for who does neither at the moment.
 func (s *Stream) Done() <-chan struct{} { return s.mux.done }
 
+// Ended reports whether both directions have ended: END was read and sent. What
+// becomes of the session then does not concern the stream any more.
+func (s *Stream) Ended() bool {
+	s.state.Lock()
+	defer s.state.Unlock()
+	return s.endRead && s.endSent
+}
+
 // Request returns what the stream's opener asked for: a *proto.Open or a
 // *proto.Listen.
 func (s *Stream) Request() proto.Message { return s.request }

@@ -25,6 +25,9 @@ var errDied = errors.New("what carries one side of the tunnel has ended")
 // mortal is an End that may die while nobody reads or writes it.
 type mortal interface {
 	Done() <-chan struct{}
+	// Ended reports whether both directions have ended before: the far end has
+	// been told by then that everything was taken, and may be gone.
+	Ended() bool
 }
 
 // Join copies in both directions until both have ended, and closes both sides.
@@ -91,7 +94,7 @@ func (j *joint) fail(err error) {
 	}
 }
 
-// watch aborts both sides when one of them dies.
+// watch aborts both sides when one of them dies before its time.
 func (j *joint) watch(end End) {
 	m, ok := end.(mortal)
 	if !ok {
@@ -100,7 +103,9 @@ func (j *joint) watch(end End) {
 	j.watchers.Go(func() {
 		select {
 		case <-m.Done():
-			j.fail(errDied)
+			if !m.Ended() {
+				j.fail(errDied)
+			}
 		case <-j.over:
 		}
 	})

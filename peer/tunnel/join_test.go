@@ -141,6 +141,7 @@ type mortalEnd struct {
 }
 
 func (m mortalEnd) Done() <-chan struct{} { return m.done }
+func (m mortalEnd) Ended() bool           { return false }
 
 // Where one side dies in silence, the other is reset although it said long ago
 // that it sends no more.
@@ -160,6 +161,48 @@ func TestJoinNoticesDeath(t *testing.T) {
 	}
 	if err := <-result; err != errDied {
 		t.Errorf("Join: %v, want %v", err, errDied)
+	}
+}
+
+// goneEnd is an End that dies as soon as both directions have ended, and says so
+// when it has been noticed.
+type goneEnd struct {
+	text    io.Reader
+	done    chan struct{}
+	noticed chan struct{}
+}
+
+func (g *goneEnd) Read(b []byte) (int, error) {
+	n, err := g.text.Read(b)
+	if err == io.EOF {
+		close(g.done)
+		<-g.noticed
+	}
+	return n, err
+}
+
+func (g *goneEnd) Write(b []byte) (int, error) { return len(b), nil }
+func (g *goneEnd) CloseWrite() error           { return nil }
+func (g *goneEnd) Close() error                { return nil }
+func (g *goneEnd) Done() <-chan struct{}       { return g.done }
+func (g *goneEnd) Ended() bool                 { close(g.noticed); return true }
+func (g *goneEnd) Abort()                      { close(g.noticed) }
+
+// Who has been told that everything was taken may go, and what was taken still
+// arrives: peerd nc exits with 0 then.
+func TestJoinDeliversWhatAnEndedSideHasLeft(t *testing.T) {
+	left, l := pair(t)
+	left.CloseWrite()
+	want := bytes.Repeat([]byte("taken "), 100_000)
+	result := make(chan error, 1)
+	go func() {
+		result <- Join(NewSocket(l), &goneEnd{bytes.NewReader(want), make(chan struct{}), make(chan struct{})})
+	}()
+	if err := <-result; err != nil {
+		t.Errorf("Join: %v, want nil", err)
+	}
+	if got, err := io.ReadAll(left); err != nil || !bytes.Equal(got, want) {
+		t.Errorf("read %d bytes, %v, want %d", len(got), err, len(want))
 	}
 }
 
