@@ -42,8 +42,8 @@ type Socket interface {
 	// system does not tell, it is false.
 	Answered() bool
 	// Acknowledged reports, of a connection, whether the other end's system has
-	// acknowledged any of what was sent. Where the own system does not tell, it is
-	// true.
+	// acknowledged any of what was sent, or may do so still because the own one has
+	// not sent it again. Where the own system does not tell, it is true.
 	Acknowledged() bool
 	// Close gives the socket up with SO_LINGER 0: in SYN_SENT nothing is sent
 	// and the 4-tuple is free at once; otherwise the peer gets a RST.

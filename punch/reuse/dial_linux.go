@@ -105,11 +105,13 @@ func wasRepeated(f *os.File) (repeated bool) {
 }
 
 // Acknowledged reports whether the other end has acknowledged any of what was sent
-// on the connection that Wait has returned.
+// on the connection that Wait has returned, or may do so still: the system does not
+// repeat what it has sent before the round trip that it has measured has passed. A
+// system that counts nothing leaves it at that.
 func (d *Dial) Acknowledged() (acknowledged bool) {
 	onSocket(d.conn, func(fd int) error {
 		info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
-		acknowledged = err != nil || info.Bytes_acked > 1 // the first one is the SYN
+		acknowledged = err != nil || info.Bytes_acked != 1 || info.Bytes_retrans == 0 // the one is the SYN
 		return err
 	})
 	return acknowledged
