@@ -359,6 +359,22 @@ func TestConnectionThatIsNotHeardIsDialledAnewSoon(t *testing.T) {
 	}
 }
 
+func TestConnectionThatIsNotHeardIsNotReplacedBesideAProvenOne(t *testing.T) {
+	r := newRig(t, nil)
+	r.pass(0)
+	s := r.last(1)
+	s.unheard = true
+	s.connect()
+	if err := r.exec.Accept(&fakeSocket{open: true}, proto.Candidate{}, proof()); err != nil {
+		t.Fatal(err)
+	}
+	r.pass(proto.PreambleDeadline)
+	r.last(1)
+	r.exec.GiveUp()
+	r.pass(50 * time.Millisecond)
+	r.last(2)
+}
+
 func TestProvenStopsDialling(t *testing.T) {
 	r := newRig(t, nil)
 	r.pass(0)

@@ -335,7 +335,9 @@ func (t *target) abandon(err error) {
 		t.finish(err)
 		return
 	}
-	t.schedule(t.pause(err))
+	if t.e.alive == 0 { // or until it is given up: resume
+		t.schedule(t.pause(err))
+	}
 }
 
 // received judges the other end's preamble.
