@@ -261,7 +261,23 @@ const (
 // quiet dials: a RST tells the peer.
 func dialsFrom(p *reuse.Port) func(to netip.AddrPort, ttl int) punch.Dialling {
 	began := time.Now()
-	return func(to netip.AddrPort, ttl int) punch.Dialling { return dialling{p.Begin(to, ttl, began)} }
+	return func(to netip.AddrPort, ttl int) punch.Dialling {
+		return dialling{p.Begin(to, ttl, passedOver(began, time.Now()))}
+	}
+}
+
+// leftOver is for how long something that was sent before an introduction may be on
+// the way. What comes later is sent by a peer that still has the earlier connection,
+// because this node's end of it was lost without a word: it answers each SYN from
+// there, and takes none before a RST has told it (RFC 9293, 3.5.1, figure 9).
+const leftOver = time.Second
+
+// passedOver is from before when a dial passes over what is left of connections.
+func passedOver(began, now time.Time) time.Time {
+	if now.Sub(began) > leftOver {
+		return time.Time{}
+	}
+	return began
 }
 
 // dialling says in punch's words how a dial ended.

@@ -67,3 +67,14 @@ func TestInstancesAreNoted(t *testing.T) {
 		}
 	}
 }
+
+// What is on the way is past after a second. Who still speaks on the earlier
+// connection has to be told that it is over.
+func TestEarlierConnectionsArePassedOverForASecond(t *testing.T) {
+	began := time.Unix(1000, 0)
+	for age, want := range map[time.Duration]time.Time{0: began, leftOver: began, leftOver + 1: {}} {
+		if got := passedOver(began, began.Add(age)); !got.Equal(want) {
+			t.Errorf("after %v: %v, want %v", age, got, want)
+		}
+	}
+}

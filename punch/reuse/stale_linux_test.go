@@ -174,3 +174,68 @@ func interpret(t *testing.T, program []unix.SockFilter, segment []byte) bool {
 	}
 	return n > 0
 }
+
+// vanished has a connection from the port of which this end is gone without a word,
+// as with the power. Its far end has been sent something.
+func vanished(t *testing.T, p *Port) (to netip.AddrPort, far net.Conn) {
+	t.Helper()
+	to, accepted := server(t)
+	near, err := p.Dial(t.Context(), to)
+	if err != nil {
+		t.Fatal(err)
+	}
+	far = <-accepted
+	t.Cleanup(func() { far.Close() })
+	err = onSocket(near.(syscall.Conn), func(fd int) error { return unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_REPAIR, 1) })
+	near.Close()
+	if errors.Is(err, unix.EPERM) {
+		t.Skip("needs CAP_NET_ADMIN")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	for began := clockOf(t, far); clockOf(t, far)-began <= 2*staleSlack; time.Sleep(time.Millisecond) {
+	}
+	return to, far
+}
+
+// Who still has an earlier connection answers a SYN with what that connection would
+// say, and takes no SYN before a RST has ended it. Only a dial that passes over
+// nothing gets through.
+func TestDialEndsAConnectionThatTheFarEndStillHas(t *testing.T) {
+	for _, passes := range []bool{true, false} {
+		p := mustClaim(t, 0)
+		to, far := vanished(t, p)
+		since := time.Time{}
+		if passes {
+			since = time.Now()
+		}
+		filter(t, far, unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K}) // the first SYN is lost: there is no filter yet
+		d := p.Begin(to, 0, since)
+		if err := onSocket(far.(syscall.Conn), takeStale); err != nil {
+			t.Fatal(err)
+		}
+		// It says what it would say to the repeated SYN.
+		if _, err := far.Write([]byte("still here")); err != nil {
+			t.Fatal(err)
+		}
+		err := onSocket(far.(syscall.Conn), func(fd int) error {
+			code, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
+			return cmp.Or(err, errnoOf(code))
+		})
+		if passes != (err == nil) {
+			t.Errorf("passes over earlier connections %t: the far end's is ended by %v", passes, err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		if passes {
+			cancel()
+		}
+		c, err := d.Wait(ctx)
+		if cancel(); passes != (err != nil) {
+			t.Errorf("passes over earlier connections %t: %v", passes, err)
+		}
+		if err == nil {
+			c.Close()
+		}
+	}
+}
