@@ -44,12 +44,27 @@ func (m *meeting) instance() proto.Token {
 	return m.intro.Transcript.Party(m.intro.Role.Peer()).Instance
 }
 
+// maxInstances bounds the peers of which the last instance is known: where anybody
+// may connect, identities cost nothing.
+const maxInstances = 1024
+
+// noteLocked remembers a peer's instance, and forgets anybody's if there are too many.
+func (n *Node) noteLocked(peer proto.ID, instance proto.Token) {
+	if _, ok := n.instances[peer]; !ok && len(n.instances) >= maxInstances {
+		for other := range n.instances {
+			delete(n.instances, other)
+			break
+		}
+	}
+	n.instances[peer] = instance
+}
+
 // adopt makes an attached connection a session with the peer, and notes which of
 // its instances that is with.
 func (m *meeting) adopt(a *attached, mux *stream.Mux) *Session {
 	n := m.node
 	n.mu.Lock()
-	n.instances[m.peer] = m.instance()
+	n.noteLocked(m.peer, m.instance())
 	n.mu.Unlock()
 	return n.adopt(m.peer, a, mux)
 }

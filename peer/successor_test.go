@@ -78,3 +78,16 @@ func TestEarlierConnectionsArePassedOverForASecond(t *testing.T) {
 		}
 	}
 }
+
+func TestInstancesAreBounded(t *testing.T) {
+	n := &Node{instances: map[proto.ID]proto.Token{}}
+	for i := range 2 * maxInstances {
+		id := proto.ID{byte(i), byte(i >> 8)}
+		if n.noteLocked(id, proto.Token{1}); n.instances[id].IsZero() {
+			t.Fatal("the last one is not noted")
+		}
+	}
+	if got := len(n.instances); got != maxInstances {
+		t.Errorf("%d are remembered, want %d", got, maxInstances)
+	}
+}
