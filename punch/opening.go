@@ -61,7 +61,7 @@ func (p *Plan) openQuietly() {
 		p.Quiet = p.RTT + quietMargin
 		p.Deaf = max(p.Hold, deafMin+deafRTTs*p.RTT)
 		if p.RTT > shortRTT {
-			p.Cross = p.Start + p.Deaf + p.RTT/4
+			p.Cross = heard.At + p.Deaf + p.RTT/4
 		}
 	}
 	quiet.Quiet = true

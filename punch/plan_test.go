@@ -123,6 +123,8 @@ func goldens() map[string]golden {
 		"version-3-short": {Doc: "version 3: the initiator's first dial is deaf, the responder's quiet and 3 ms earlier", Transcript: latest(transcript(obsA, obsB, 4_000, 6_000))},
 		"version-3":       {Doc: "version 3: the initiator's first dial is deaf, the responder's quiet", Transcript: latest(transcript(obsA, obsB, 20_000, 60_000))},
 		"version-3-long":  {Doc: "version 3: both are heard, the initiator is deaf", Transcript: latest(transcript(obsA, obsB, 100_000, 100_000))},
+		"version-3-sequential": {Doc: "version 3: both cross when the initiator dials again, which has begun late",
+			Transcript: latest(modes(v6(2, 3), proto.PortSequential, proto.PortShared))},
 		"version-2":       {Doc: "version 2 of two sides that listen is version 1", Transcript: modes(transcript(obsA, obsB, 20_000, 20_000), proto.PortShared, 77)},
 		"dial-only-one":   {Doc: "dial-only at one side changes nothing", Transcript: modes(transcript(obsA, obsB, 20_000, 20_000), proto.PortDialOnly, proto.PortShared)},
 		"dial-only-both":  {Doc: "neither side listens: rounds", Transcript: modes(transcript(obsA, obsB, 4_000, 4_000), proto.PortDialOnly, proto.PortDialOnly)},
@@ -228,7 +230,7 @@ func checkOpening(t testing.TB, p *Plan) {
 	if p.Initiator[0].Deaf != (p.Version > 2) || p.Responder[0].Deaf {
 		t.Errorf("version %d: deaf %t and %t", p.Version, p.Initiator[0].Deaf, p.Responder[0].Deaf)
 	}
-	if (p.Cross > 0) != (near && !short) || p.Cross > 0 && p.Cross <= p.Start+p.Quiet+p.RTT {
+	if (p.Cross > 0) != (near && !short) || p.Cross > 0 && p.Cross <= p.Initiator[0].At+p.Deaf {
 		t.Errorf("round trip %d: both cross at %d", p.RTT, p.Cross)
 	}
 }
