@@ -269,7 +269,7 @@ func (e *Executor) SYNs() int {
 // resent bounds how many SYNs the dials under way may still repeat before they
 // are replaced.
 func (e *Executor) resent() int {
-	return (len(e.targets) - 1) * resentWithin(micros(e.cfg.Plan.Hold))
+	return (len(e.targets) - 1) * resentWithin(micros(max(e.cfg.Plan.Hold, e.cfg.Plan.Deaf)))
 }
 
 func (e *Executor) trace(ev Event) {

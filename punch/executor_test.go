@@ -519,6 +519,17 @@ func TestMaxSYNsEndsATarget(t *testing.T) {
 	}
 }
 
+// A deaf dial is held for so long that the kernel repeats its SYN.
+func TestWhatADeafDialRepeatsCounts(t *testing.T) {
+	r := newRig(t, func(c *Config) {
+		c.Plan.Initiator = append(c.Plan.Initiator, Step{To: host("10.0.0.9:1", 1)})
+		c.Plan.Initiator[0].Deaf, c.Plan.Deaf = true, 1_200_000
+	})
+	if n := r.exec.resent(); n != 1 {
+		t.Errorf("%d SYNs may be repeated, want 1", n)
+	}
+}
+
 func TestExpiredSaysWhy(t *testing.T) {
 	r := newRig(t, func(c *Config) { c.Plan.Hold = 20_000_000 })
 	r.pass(12*time.Second + time.Millisecond)
