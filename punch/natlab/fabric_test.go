@@ -15,16 +15,18 @@ func TestDelay(t *testing.T) {
 	Require(t)
 	for _, rtt := range []time.Duration{2 * time.Millisecond, 36 * time.Millisecond} {
 		lab := newLab(t, Config{A: profile(t, "linux-drop"), RTT: rtt})
-		toServer, toPeer := dialTime(t, lab.A, lab.Server), dialTime(t, lab.A, lab.B)
-		t.Logf("RTT %v: to the server %v, to the peer %v at best", rtt, toServer, toPeer)
 		const early, late = 2 * maxLead, time.Millisecond // what two hosts take, and a margin
+		toServer, toPeer := dialTime(t, lab.A, lab.Server, rtt/2+late), dialTime(t, lab.A, lab.B, rtt+late)
+		t.Logf("RTT %v: to the server %v, to the peer %v at best", rtt, toServer, toPeer)
 		if toServer < rtt/2-early || toServer > rtt/2+late || toPeer < rtt-early || toPeer > rtt+late {
 			t.Errorf("RTT %v: connect took %v to the server and %v to the peer", rtt, toServer, toPeer)
 		}
 	}
 }
 
-func dialTime(t *testing.T, from, to *Host) time.Duration {
+// dialTime is the least time of many connects, of more where none took as little as
+// the path should: a busy machine adds to most of them.
+func dialTime(t *testing.T, from, to *Host, should time.Duration) time.Duration {
 	l, err := to.Listen(netip.AddrPortFrom(to.Addr(), 0).String())
 	if err != nil {
 		t.Fatal(err)
@@ -32,7 +34,7 @@ func dialTime(t *testing.T, from, to *Host) time.Duration {
 	defer l.Close()
 	var took []time.Duration
 	err = from.Do(func() error {
-		for range 21 {
+		for n := 0; n < 21 || n < 500 && slices.Min(took) > should; n++ {
 			start := time.Now()
 			c, err := net.Dial("tcp4", l.Addr().String())
 			if err != nil {

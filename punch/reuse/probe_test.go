@@ -39,17 +39,29 @@ func TestProbeAgreesWithItself(t *testing.T) {
 // that it was his doing.
 func TestProbeEnds(t *testing.T) {
 	for d := time.Duration(0); d < 20*time.Millisecond; d += 200 * time.Microsecond {
-		ctx, cancel := context.WithTimeout(t.Context(), d)
-		since := time.Now()
-		c, err := Probe(ctx)
-		cancel()
-		if err != nil && (!errors.Is(err, context.DeadlineExceeded) || c != Capabilities{}) {
-			t.Errorf("after %v: %+v, %v", d, c, err)
+		took := probeFor(t, d)
+		for range 2 { // a machine that is busy is so by chance
+			if took > d+stepLimit/2 {
+				took = min(took, probeFor(t, d))
+			}
 		}
-		if took := time.Since(since); took > d+500*time.Millisecond {
+		if took > d+stepLimit/2 {
 			t.Errorf("ended %v after %v", took, d)
 		}
 	}
+}
+
+// probeFor gives a probe up after d and returns how long it took.
+func probeFor(t *testing.T, d time.Duration) time.Duration {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), d)
+	defer cancel()
+	since := time.Now()
+	c, err := Probe(ctx)
+	if err != nil && (!errors.Is(err, context.DeadlineExceeded) || c != Capabilities{}) {
+		t.Errorf("after %v: %+v, %v", d, c, err)
+	}
+	return time.Since(since)
 }
 
 // A stranger that does not come is not waited for by who has given up.
@@ -73,7 +85,7 @@ func TestReachEnds(t *testing.T) {
 	}()
 	time.Sleep(10 * time.Millisecond) // it is the first to wait
 	since := time.Now()
-	if err := b.reach(p); err == nil || time.Since(since) > stepLimit/2 {
+	if err := b.reach(p); err == nil || time.Since(since) >= stepLimit {
 		t.Errorf("reached after %v: %v", time.Since(since), err)
 	}
 	<-thief
