@@ -1,7 +1,6 @@
 package peer
 
 import (
-	"slices"
 	"time"
 
 	"github.com/peerd/peerd/peer/stream"
@@ -26,17 +25,10 @@ func (m *meeting) firstDials() punch.First {
 	switch {
 	case ok && met != m.instance():
 		return punch.Loudly
-	case !ok && n.cfg.LocalPort != 0 && time.Since(n.began) < predecessorLife && m.isBehindNAT():
+	case !ok && n.cfg.LocalPort != 0 && time.Since(n.began) < predecessorLife && punch.BehindNAT(m.intro.Transcript.Party(m.intro.Role)):
 		return punch.Quietly
 	}
 	return punch.AsPlanned
-}
-
-// isBehindNAT reports whether the server sees this node at an address that is none
-// of its own.
-func (m *meeting) isBehindNAT() bool {
-	own := m.intro.Transcript.Party(m.intro.Role)
-	return !slices.ContainsFunc(own.Candidates, func(c proto.Candidate) bool { return c.Addr.Addr() == own.Observed.Addr.Addr() })
 }
 
 // instance is that of the peer.

@@ -57,6 +57,10 @@ type Step struct {
 	Quiet bool `json:"quiet,omitempty"`
 	// Deaf means that no ICMP error is to end the first dial that is not quiet.
 	Deaf bool `json:"deaf,omitempty"`
+	// TTL is that of the step's quiet dials; 0 is what passes one NAT. Where there is
+	// none, they must end a router earlier: behind that may be the other side's NAT,
+	// which would hold their sequence numbers against us.
+	TTL uint8 `json:"ttl,omitempty"`
 }
 
 // The numbers of all plan versions, in microseconds.
@@ -118,6 +122,9 @@ func rttOf(p proto.Party) uint32 {
 // behind one NAT, or on one network), and global IPv6 addresses once.
 func stepsTowards(to, from *proto.Party, at uint32) []Step {
 	steps := []Step{{To: to.Observed, At: at}}
+	if !BehindNAT(from) {
+		steps[0].TTL = quietTTL - 1
+	}
 	together := to.Observed.Addr.Addr() == from.Observed.Addr.Addr()
 	for _, c := range byPriority(to.Candidates) {
 		if c.Kind != proto.Host || slices.ContainsFunc(steps, func(s Step) bool { return s.To.Addr == c.Addr }) {
@@ -131,6 +138,12 @@ func stepsTowards(to, from *proto.Party, at uint32) []Step {
 		}
 	}
 	return steps
+}
+
+// BehindNAT reports whether the server sees a party at an address that is none of
+// its own.
+func BehindNAT(p *proto.Party) bool {
+	return !slices.ContainsFunc(p.Candidates, func(c proto.Candidate) bool { return c.Addr.Addr() == p.Observed.Addr.Addr() })
 }
 
 func byPriority(list []proto.Candidate) []proto.Candidate {

@@ -1,6 +1,7 @@
 package punch
 
 import (
+	"cmp"
 	"time"
 
 	"github.com/peerd/peerd/proto"
@@ -128,7 +129,7 @@ func (t *target) quietTime() time.Duration {
 // dialQuietly dials at once, whatever the pace: every moment without a socket
 // may be the one in which the peer's SYN comes.
 func (t *target) dialQuietly(lasts time.Duration) {
-	t.quiet.ttl = quietTTL
+	t.quiet.ttl = cmp.Or(int(t.step.TTL), quietTTL)
 	t.quiet.lasts = lasts
 	t.dial()
 }

@@ -41,7 +41,7 @@ const busyRTT = 10 * time.Millisecond
 // version 2 it does where a NAT answers ICMP: the entry that the error leaves lets
 // in a SYN that nobody answers, and then nothing else for two minutes.
 func TestStartsOfAnySkew(t *testing.T) {
-	nats := []string{"linux-drop", "linux-open", "linux-icmp", "user-rst", "user-icmp"}
+	nats := []string{"linux-drop", "linux-open", "linux-icmp", "user-rst", "user-icmp", "public"}
 	for _, mode := range []proto.PortMode{proto.PortShared, proto.PortDialOnly} {
 		for _, rtt := range []time.Duration{2 * time.Millisecond, 40 * time.Millisecond} {
 			var failed [4]int // by version

@@ -120,6 +120,9 @@ func newSide(w *world, s Side, name string, role proto.Role, inside netip.AddrPo
 		inside = netip.AddrPortFrom(outside, inside.Port())
 	}
 	x := &side{Side: s, name: name, role: role}
+	if !s.NAT.translates() {
+		x.stated = []proto.Candidate{proto.NewCandidate(inside, proto.Host, 0)}
+	}
 	rng := source(seed, 2+uint64(role))
 	x.host = &host{w: w, name: name, addr: inside, socks: map[netip.AddrPort]*tcp{}, listening: s.Mode.Listens(), isn: rng.Uint32()}
 	x.host.single = s.Mode == proto.PortSequential
