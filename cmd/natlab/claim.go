@@ -27,6 +27,9 @@ type claim struct {
 type finding struct {
 	Text  string `json:"text,omitempty"` // the figures, as a sentence or some words
 	Table *table `json:"table,omitempty"`
+	// Failures are runs that failed, with all that is known of them. Only the JSON
+	// has them.
+	Failures []string `json:"failures,omitempty"`
 }
 
 // table is a finding with more figures than a line holds.

@@ -114,6 +114,7 @@ func modesFinding(cases []modeCase, cells []cell, results []cellResult) (f findi
 			for _, failure := range r.Failures {
 				first, _, _ := strings.Cut(failure, "\n") // the attempts of both sides follow
 				failed = append(failed, fmt.Errorf("%v: %s", cells[i], first))
+				f.Failures = append(f.Failures, fmt.Sprintf("%v: %s", cells[i], failure))
 			}
 		}
 		f.Text += fmt.Sprintf("%v: %d of %d direct. ", m, direct, runs)
