@@ -161,7 +161,7 @@ func (w *tunnelWorld) spoilDuring(ctx context.Context, c abortCell, i int) error
 const (
 	slowRate   = 100_000 // bytes per second
 	slowShare  = 0.8     // of the other stream's speed alone
-	sampleSlow = 0.1     // the same, where tests beside this one take the machine; a stream that is held up has 0
+	sampleSlow = 0.01    // the same, where tests beside this one take the machine; a stream that is held up has 0
 	slowGrowth = 96      // MiB; the window of a stream is 32 at most
 )
 
