@@ -38,7 +38,8 @@ func showOpening(ctx context.Context, g ground) (finding, error) {
 		if r.name == "-D" {
 			most += openingRTT
 		}
-		if connect > most || echo > openingRTT*5/4 {
+		// A round trip more than the echo's own would be two; a sample has busy neighbours.
+		if connect > most || echo > figure(g, openingRTT*7/4, openingRTT*5/4) {
 			return "", fmt.Errorf("connect takes %v and the first echo %v, with a round trip of %v", connect, echo, openingRTT)
 		}
 		return fmt.Sprintf("connect %.2f and the first echo %.2f round trips", float64(connect)/float64(openingRTT), float64(echo)/float64(openingRTT)), nil
