@@ -23,9 +23,11 @@ const (
 	// abortSize is how much is sent where all is.
 	abortSize = 1 << 20
 
-	// abortLimit bounds the wait for what follows an event, and for what comes
-	// before it. A dead path is given up after 30 s of silence.
-	abortLimit = 20 * time.Second
+	// reachLimit bounds the wait for what comes before an event, and abortLimit for
+	// what follows it: both are there for what hangs, and not for a busy machine.
+	// A dead path is given up after 30 s of silence.
+	reachLimit = 3 * time.Minute
+	abortLimit = time.Minute
 	cutLimit   = 30*time.Second + abortLimit
 )
 
@@ -71,7 +73,7 @@ func runEach(ctx context.Context, w *tunnelWorld, cells []abortExperiment) []abo
 
 func runOne(ctx context.Context, w *tunnelWorld, c abortExperiment, i int) (r abortResult) {
 	r.cell = c
-	ctx, cancel := context.WithTimeout(ctx, 2*abortLimit)
+	ctx, cancel := context.WithTimeout(ctx, reachLimit+abortLimit)
 	defer cancel()
 	t, err := c.open(ctx, w, i)
 	if err != nil {
@@ -102,7 +104,7 @@ func runTogether(ctx context.Context, w *tunnelWorld, cells []abortExperiment, l
 			}
 		}
 	}()
-	before, cancel := context.WithTimeout(ctx, abortLimit)
+	before, cancel := context.WithTimeout(ctx, reachLimit)
 	defer cancel()
 	var g errgroup.Group
 	g.SetLimit(abortParallel)
