@@ -3,6 +3,8 @@ package main
 import (
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -17,8 +19,11 @@ func newProfilesCommand() *cobra.Command {
 		Long: `List the NATs that a host can be placed behind: the kernel's own, and userspace ones.
 
 The words are those of RFC 4787 and RFC 5382. Mapping: EIM is endpoint-independent,
-APDM address-and-port-dependent. Filtering: EIF is endpoint-independent, APDF
-address-and-port-dependent. What follows is the answer to unsolicited packets.`,
+APDM address-and-port-dependent. Filtering: EIF is endpoint-independent, ADF
+address-dependent, APDF address-and-port-dependent. What follows is the answer to
+unsolicited packets, where there is one. The kernel's own NATs are EIM preserving and
+APDF; a SYN that crosses one's own is accepted unless something else is said.
+A profile of both hosts is to be given for both.`,
 		Example: "  natlab profiles",
 		Args:    cobra.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return listProfiles(cmd.OutOrStdout()) },
@@ -30,11 +35,20 @@ func listProfiles(w io.Writer) error {
 	for _, p := range natlab.Profiles() {
 		fmt.Fprintf(t, "%s\t%s\t%s\n", p.Name, realm(p), p.Doc)
 	}
+	aliases := natlab.Aliases()
+	for _, old := range slices.Sorted(maps.Keys(aliases)) {
+		fmt.Fprintf(t, "%s\t\tthe same as %s\n", old, aliases[old])
+	}
 	return t.Flush()
 }
 
-// realm says who does the translation.
+// realm says who does the translation, from the inside to the outside.
 func realm(p natlab.Profile) string {
+	if p.Outer != nil {
+		outer := *p.Outer
+		p.Outer = nil
+		return realm(p) + ", " + realm(outer)
+	}
 	switch {
 	case p.Kernel:
 		return "kernel"

@@ -28,6 +28,10 @@ func newAllocator(cfg Allocation, rng *rand.Rand) allocator {
 
 // next chooses a port that is free; false means that none is.
 func (a *allocator) next(now time.Time, inside netip.AddrPort, free func(uint16) bool) (uint16, bool) {
+	if a.cfg.Parity {
+		anyParity := free
+		free = func(p uint16) bool { return (p^inside.Port())&1 == 0 && anyParity(p) }
+	}
 	switch a.cfg.Kind {
 	case Sequential:
 		return a.sequential(now, free)
@@ -38,8 +42,30 @@ func (a *allocator) next(now time.Time, inside netip.AddrPort, free func(uint16)
 		if p := inside.Port(); p >= firstPort && free(p) {
 			return p, true
 		}
+		return a.fallback(inside.Port(), free)
 	}
 	return a.random(0, portCount, free)
+}
+
+// fallback chooses a port in place of one that is taken.
+func (a *allocator) fallback(taken uint16, free func(uint16) bool) (uint16, bool) {
+	switch a.cfg.Fallback {
+	case FallbackNone:
+		return 0, false
+	case FallbackSequential:
+		return a.above(taken, free)
+	}
+	return a.random(0, portCount, free)
+}
+
+// above takes the first free port after one, and goes on at the lowest after the highest.
+func (a *allocator) above(taken uint16, free func(uint16) bool) (uint16, bool) {
+	for i := range portCount {
+		if p := uint16(firstPort + (int(taken)-firstPort+1+i+portCount)%portCount); free(p) {
+			return p, true
+		}
+	}
+	return 0, false
 }
 
 func (a *allocator) sequential(now time.Time, free func(uint16) bool) (uint16, bool) {

@@ -43,6 +43,21 @@ func TestAllocator(t *testing.T) {
 	}
 }
 
+func TestAllocatorParity(t *testing.T) {
+	free := func(p uint16) bool { return p != 5000 && p != 5001 }
+	for _, cfg := range []Allocation{{}, {Fallback: FallbackSequential}, {Kind: Sequential}, {Kind: Random}, {Kind: Block}} {
+		cfg.Parity = true
+		a := newAllocator(cfg, rand.New(rand.NewPCG(3, 4)))
+		for i := range 50 {
+			inside := uint16(5000 + i%2)
+			p, ok := a.next(time.Time{}, netip.AddrPortFrom(addr("192.168.1.10"), inside), free)
+			if !ok || !sameParity([]uint16{inside}, []uint16{p}) {
+				t.Errorf("%+v: %d becomes %d, %v", cfg, inside, p, ok)
+			}
+		}
+	}
+}
+
 func TestAllocatorExhausted(t *testing.T) {
 	inside := netip.MustParseAddrPort("192.168.1.10:5000")
 	for _, k := range []AllocationKind{Preserving, Sequential, Random, Block} {
@@ -56,17 +71,20 @@ func TestAllocatorExhausted(t *testing.T) {
 func TestKindOf(t *testing.T) {
 	inside := []uint16{40000, 40001, 50000, 50001}
 	for _, tt := range []struct {
-		outside []uint16
-		want    AllocationKind
+		outside    []uint16
+		want       AllocationKind
+		background bool
 	}{
-		{inside, Preserving},
-		{[]uint16{7, 8, 9, 10}, Sequential},
-		{[]uint16{65532, 65534, 0, 2}, Sequential},
-		{[]uint16{5000, 5900, 5100, 5001}, Block},
-		{[]uint16{5000, 35900, 15100, 60001}, Random},
+		{inside, Preserving, false},
+		{[]uint16{7, 8, 9, 10}, Sequential, false},
+		{[]uint16{65532, 65534, 0, 2}, Sequential, false},
+		{[]uint16{65532, 65535, 0, 9}, Sequential, true},
+		{[]uint16{900, 890, 889, 700}, Sequential, true},
+		{[]uint16{5000, 5900, 5100, 5001}, Block, false},
+		{[]uint16{5000, 35900, 15100, 60001}, Random, false},
 	} {
-		if got := kindOf(inside, tt.outside); got != tt.want {
-			t.Errorf("%d: %v, want %v", tt.outside, got, tt.want)
+		if got, background := kindOf(inside, tt.outside); got != tt.want || background != tt.background {
+			t.Errorf("%d: %v, background %v, want %v, %v", tt.outside, got, background, tt.want, tt.background)
 		}
 	}
 }

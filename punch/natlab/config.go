@@ -1,6 +1,7 @@
 package natlab
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -10,8 +11,11 @@ import (
 
 // Config describes a lab. The zero value is three public hosts without delay.
 type Config struct {
-	// A and B are the NATs in front of the two hosts.
+	// A and B are the NATs in front of the two hosts. A profile that is shared must be both.
 	A, B Profile
+	// Carrier is a NAT, or several in a row, that both hosts are behind besides their own ones, and by which alone they can
+	// reach each other; the zero value is none. RTT/2 is then the round trip from each to the server.
+	Carrier Profile
 	// RTT is the round trip between host A and host B. The server sits in the middle: its round trip to each is RTT/2.
 	RTT time.Duration
 	// Jitter delays each packet between A and B by up to that much more, uniformly, half of it on each of the two links.
@@ -47,10 +51,35 @@ func (c *Config) check() error {
 		return fmt.Errorf("natlab: rate %d or queue %d is negative", c.Rate, c.Queue)
 	case c.Queue > 0 && c.Rate == 0:
 		return errors.New("natlab: a path without a rate has no queue")
-	case c.SameNAT && !c.A.Kernel && c.A.NAT == nil:
+	case c.SameNAT && len(c.A.chain())+len(c.Carrier.chain()) == 0:
 		return errors.New("natlab: two hosts can't share a NAT that is none")
 	}
 	return nil
+}
+
+// resolve replaces a shared profile by what is shared.
+func (c Config) resolve() (Config, error) {
+	if c.A.Shared == NotShared && c.B.Shared == NotShared {
+		return c, c.check()
+	}
+	if c.A.Name != c.B.Name || c.A.Shared != c.B.Shared || c.SameNAT || c.Carrier.translates() {
+		return c, fmt.Errorf("natlab: a profile of both hosts, such as %q, pairs with itself only", cmp.Or(shared(c.A), shared(c.B)))
+	}
+	if c.A.Shared == SharedLAN {
+		c.SameNAT = true
+	} else {
+		c.Carrier, c.A, c.B = c.A.outermost(), c.A.inner(), c.B.inner()
+	}
+	c.A.Shared, c.B.Shared = NotShared, NotShared
+	return c, c.check()
+}
+
+// shared is the name of a profile that is.
+func shared(p Profile) string {
+	if p.Shared == NotShared {
+		return ""
+	}
+	return p.Name
 }
 
 // linkLoss is the loss of one link such that two in a row lose what Config says.
@@ -69,8 +98,8 @@ func (c *Config) queue() int {
 
 // The addresses: a documentation network (RFC 5737) for each site, private ones behind the NATs.
 var (
-	siteA      = addresses{outside: addr("198.51.100.1"), hop: addr("198.51.100.254"), lan: prefix("192.168.1.1/24"), first: 10}
-	siteB      = addresses{outside: addr("192.0.2.1"), hop: addr("192.0.2.254"), lan: prefix("10.0.2.1/24"), first: 10}
+	siteA      = addresses{outside: addr("198.51.100.1"), hop: addr("198.51.100.254"), lan: prefix("192.168.1.1/24")}
+	siteB      = addresses{outside: addr("192.0.2.1"), hop: addr("192.0.2.254"), lan: prefix("10.0.2.1/24")}
 	siteServer = addresses{outside: addr("203.0.113.10"), alternate: addr("203.0.113.20"), hop: addr("203.0.113.254")}
 )
 
@@ -82,20 +111,37 @@ type addresses struct {
 	outside   netip.Addr   // of the NAT, or of the host without one
 	alternate netip.Addr   // a second one, or none
 	hop       netip.Addr   // the router on the Internet's side
-	lan       netip.Prefix // the NAT's inside address and the network's length
-	first     byte         // last byte of the first host's address
+	lan       netip.Prefix // the innermost NAT's inside address and the network's length
 }
 
-func (a *addresses) public() []netip.Addr {
+// public lists the alternate address, too, or as many following the first as there are n.
+func (a *addresses) public(n int) []netip.Addr {
 	if a.alternate.IsValid() {
 		return []netip.Addr{a.outside, a.alternate}
 	}
-	return []netip.Addr{a.outside}
+	list := []netip.Addr{a.outside}
+	for range n - 1 {
+		list = append(list, list[len(list)-1].Next())
+	}
+	return list
 }
 
-// host is the i-th address of the LAN.
-func (a *addresses) host(i int) netip.Addr {
-	b := a.lan.Addr().As4()
-	b[3] = a.first + byte(i)
+// firstInside is the last byte of the first address that a NAT gives away.
+const firstInside = 10
+
+// nth is the i-th address that a NAT gives away on its inside.
+func nth(lan netip.Prefix, i int) netip.Addr {
+	b := lan.Addr().As4()
+	b[3] = firstInside + byte(i)
 	return netip.AddrFrom4(b)
+}
+
+// transit is the network between two NATs, of which level is the outer one's place in its row: the shared address space
+// (RFC 6598) next to the last NAT before the Internet, private addresses elsewhere.
+func transit(branch, level int, last bool) netip.Prefix {
+	network := [4]byte{100, 64, byte(branch), 1}
+	if !last {
+		network = [4]byte{172, 16 + byte(branch), byte(level), 1}
+	}
+	return netip.PrefixFrom(netip.AddrFrom4(network), 24)
 }

@@ -37,6 +37,19 @@ func configure(device string, gateway netip.Addr, addrs ...netip.Prefix) error {
 	return nil
 }
 
+// addNeighbour has packets to an address leave for nobody.
+func addNeighbour(device string, a netip.Addr) error {
+	l, err := netlink.LinkByName(device)
+	if err == nil {
+		err = netlink.NeighAdd(&netlink.Neigh{LinkIndex: l.Attrs().Index, State: netlink.NUD_PERMANENT, IP: a.AsSlice(),
+			HardwareAddr: net.HardwareAddr{2, 0, 0, 0, 0, 1}})
+	}
+	if err != nil {
+		return fmt.Errorf("natlab: add a neighbour %v: %w", a, err)
+	}
+	return nil
+}
+
 func ipNet(p netip.Prefix) *net.IPNet {
 	return &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}
 }

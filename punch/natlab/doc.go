@@ -10,6 +10,13 @@
 //	                                    ├── fabric ──TUN── server
 //	host B ──TUN── userspace NAT B ─────┘
 //
+// What stands in front of a host is a [Profile]: no NAT, one, or several in a row ([Profile.Behind]), each the kernel's or a
+// userspace one. [Profiles] imitates what is met in the field, by the names that the project's documents use. Both hosts may be
+// on one LAN (Config.SameNAT) or, each with its own NATs or none, behind one carrier's (Config.Carrier); the profiles same-nat
+// and same-cgn are such topologies of a pair, and given for both hosts.
+//
+// [Probe] measures from outside what a profile really does, and [Expectations] says what it must find.
+//
 // Nothing is created in the namespace that the program started in, so labs run side by side, also from several processes. The
 // rights that are needed come from root or from an unprivileged user namespace, see [Main], [Enter] and [Available].
 //

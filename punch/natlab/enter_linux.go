@@ -3,6 +3,7 @@ package natlab
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -80,7 +81,7 @@ func tryAll() error {
 	if err := setupStack(); err != nil {
 		return err
 	}
-	if err := setupKernelNAT(rules{}); err != nil {
+	if err := setupKernelNAT(rules{}, netip.Addr{}); err != nil {
 		return err
 	}
 	t, err := openTUN(hostDevice, true)

@@ -11,7 +11,7 @@ import (
 
 // fabric is the Internet: it forwards frames between links by their destination, as one router hop.
 type fabric struct {
-	routes map[netip.Addr]*link // fixed before the first frame
+	routes table[*link]
 	queue  *queue
 	quiet  bool
 
@@ -26,24 +26,16 @@ type tap struct{ see func(Packet) }
 // link is a site's access line. Its properties hold for each direction.
 type link struct {
 	name    string
-	addrs   addresses
+	hop     netip.Addr // the router on the Internet's side
 	delay   time.Duration
 	jitter  time.Duration
 	loss    float64
-	line    line // what the site sends waits for it; what it gets has been through the sender's
-	deliver func(frame)
+	line    line               // what the site sends waits for it; what it gets has been through the sender's
+	deliver table[func(frame)] // by address
 
 	mu   sync.Mutex
 	rng  *rand.Rand
 	last map[*link]time.Time // when the last frame to that link is due: frames don't overtake each other
-}
-
-// attach adds a link for a site's public addresses.
-func (fb *fabric) attach(l *link) {
-	l.last = map[*link]time.Time{}
-	for _, a := range l.addrs.public() {
-		fb.routes[a] = l
-	}
 }
 
 // forward takes a frame that leaves a site.
@@ -54,9 +46,9 @@ func (fb *fabric) forward(from *link, f frame) {
 		return
 	}
 	fb.show(now, from, Sent, &p)
-	to := fb.routes[p.dst.Addr()]
+	to := fb.routes.get(p.dst.Addr())
 	// A provider drops sources that are not its customer's (BCP 38), like what conntrack lets out untranslated.
-	if to == nil || !slices.Contains(from.addrs.public(), p.src.Addr()) {
+	if to == nil || fb.routes.get(p.src.Addr()) != from {
 		fb.show(now, from, Dropped, &p)
 		return
 	}
@@ -82,7 +74,7 @@ func (fb *fabric) spoilIf(now time.Time, from *link, p *packet) {
 // expire drops a packet whose hops are used up, and says so to its source.
 func (fb *fabric) expire(now time.Time, from *link, p *packet) {
 	fb.show(now, from, Dropped, p)
-	if f := icmpError(p, from.addrs.hop, icmpTimeExceeded, 0); f != nil && !fb.quiet {
+	if f := icmpError(p, from.hop, icmpTimeExceeded, 0); f != nil && !fb.quiet {
 		fb.queue.push(now.Add(2*from.delay), f, func(f frame) { fb.arrive(from, f) })
 	}
 }
@@ -122,7 +114,9 @@ func (l *link) uniform(d time.Duration) time.Duration {
 func (fb *fabric) arrive(to *link, f frame) {
 	if p, ok := parse(f); ok {
 		fb.show(time.Now(), to, Delivered, &p)
-		to.deliver(f)
+		if deliver := to.deliver.get(p.dst.Addr()); deliver != nil {
+			deliver(f)
+		}
 	}
 }
 

@@ -60,13 +60,13 @@ func TestLossAndOrder(t *testing.T) {
 	var lost, sent int
 	var arrived []uint32
 	arrivals := make(chan struct{}, 1000)
-	lab.fabric.routes[siteB.outside].deliver = func(f frame) {
+	lab.fabric.routes.get(siteB.outside).deliver.set(siteB.outside, func(f frame) {
 		p, _ := parse(f)
 		mu.Lock()
 		defer mu.Unlock()
 		arrived = append(arrived, p.seq())
 		arrivals <- struct{}{}
-	}
+	})
 	defer lab.Tap(func(p Packet) {
 		mu.Lock()
 		defer mu.Unlock()
@@ -78,7 +78,7 @@ func TestLossAndOrder(t *testing.T) {
 		}
 	})()
 	const n = 4000
-	from := lab.fabric.routes[siteA.outside]
+	from := lab.fabric.routes.get(siteA.outside)
 	go func() {
 		for i := range n {
 			lab.fabric.forward(from, newTCP(netip.AddrPortFrom(siteA.outside, 1), netip.AddrPortFrom(siteB.outside, 1), ACK, uint32(i), 0))

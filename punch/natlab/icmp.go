@@ -1,6 +1,7 @@
 package natlab
 
 import (
+	"encoding/binary"
 	"net/netip"
 	"time"
 )
@@ -29,7 +30,7 @@ func (t *translator) outboundEcho(now time.Time, p *packet, out []emit) []emit {
 			want.deadline = now.Add(echoLife)
 			t.echoes[outside] = want
 			p.setEchoID(outside)
-			p.setSource(netip.AddrPortFrom(t.outside, 0))
+			p.setSource(netip.AddrPortFrom(t.pool[0], 0))
 			return append(out, emit{p.frame, false})
 		}
 		outside++
@@ -62,8 +63,8 @@ func quotes(p *packet) bool {
 func (t *translator) inboundError(now time.Time, p *packet, out []emit) []emit {
 	ip, l4, _ := splitIPv4(p.l4[quoteAt:])
 	src, remote := endpoints(ip, l4, protoTCP)
-	m := t.ports[src.Port()]
-	if src.Addr() != t.outside || m == nil {
+	m := t.owner(src)
+	if m == nil {
 		return out
 	}
 	s := m.session(now, remote)
@@ -72,6 +73,10 @@ func (t *translator) inboundError(now time.Time, p *packet, out []emit) []emit {
 	}
 	if s.unanswered() {
 		t.punish(now, m, s, t.cfg.OnICMP)
+	}
+	if s.shift != 0 {
+		// The host believes only errors about what it has sent.
+		binary.BigEndian.PutUint32(l4[4:], binary.BigEndian.Uint32(l4[4:])-s.shift)
 	}
 	rewriteQuote(ip, l4, 12, 0, m.inside)
 	p.finishICMP()
@@ -83,13 +88,13 @@ func (t *translator) inboundError(now time.Time, p *packet, out []emit) []emit {
 func (t *translator) outboundError(p *packet, out []emit) []emit {
 	ip, l4, _ := splitIPv4(p.l4[quoteAt:])
 	remote, inside := endpoints(ip, l4, protoTCP)
-	m := t.mappings[t.cfg.Mapping.key(inside, remote)]
+	m := t.find(inside, remote)
 	if m == nil || m.sessions[remote] == nil {
 		return out
 	}
-	rewriteQuote(ip, l4, 16, 2, netip.AddrPortFrom(t.outside, m.port))
+	rewriteQuote(ip, l4, 16, 2, m.outside)
 	p.finishICMP()
-	p.setSource(netip.AddrPortFrom(t.outside, 0))
+	p.setSource(netip.AddrPortFrom(m.outside.Addr(), 0))
 	return append(out, emit{p.frame, false})
 }
 

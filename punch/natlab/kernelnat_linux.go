@@ -2,7 +2,7 @@ package natlab
 
 import (
 	"fmt"
-	"time"
+	"net/netip"
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/binaryutil"
@@ -17,14 +17,15 @@ const (
 )
 
 // setupKernelNAT makes the calling thread's namespace a masquerading router.
-func setupKernelNAT(r rules) error {
-	if err := addRules(r); err != nil {
+func setupKernelNAT(r rules, dead netip.Addr) error {
+	if err := addRules(r, dead); err != nil {
 		return fmt.Errorf("natlab: set nftables rules: %w", err)
 	}
-	return setSysctls(routerSysctls(orDefault(r.established, 5*24*time.Hour)))
+	return setSysctls(routerSysctls(r))
 }
 
-func addRules(r rules) error {
+// addRules sets the rules; dead is an inside address that nobody has.
+func addRules(r rules, dead netip.Addr) error {
 	conn, err := nftables.New()
 	if err != nil {
 		return err
@@ -33,6 +34,18 @@ func addRules(r rules) error {
 	post := conn.AddChain(&nftables.Chain{Name: "postrouting", Table: table, Type: nftables.ChainTypeNAT,
 		Hooknum: nftables.ChainHookPostrouting, Priority: nftables.ChainPriorityNATSource})
 	addRule(conn, post, onInterface(expr.MetaKeyOIFNAME, wanName), &expr.Masq{FullyRandom: r.random, Random: r.random})
+	if r.dmz || r.proxy {
+		pre := conn.AddChain(&nftables.Chain{Name: "prerouting", Table: table, Type: nftables.ChainTypeNAT,
+			Hooknum: nftables.ChainHookPrerouting, Priority: nftables.ChainPriorityNATDest})
+		if r.dmz {
+			addRule(conn, pre, fromWAN(), isTCP(), &expr.Immediate{Register: 1, Data: dead.AsSlice()},
+				&expr.NAT{Type: expr.NATTypeDestNAT, Family: unix.NFPROTO_IPV4, RegAddrMin: 1})
+		}
+		if r.proxy {
+			addRule(conn, pre, onInterface(expr.MetaKeyIIFNAME, lanName), isTCP(),
+				&expr.Immediate{Register: 1, Data: binaryutil.BigEndian.PutUint16(proxyPort)}, &expr.Redir{RegisterProtoMin: 1})
+		}
+	}
 
 	table = conn.AddTable(&nftables.Table{Family: nftables.TableFamilyIPv4, Name: "filter"})
 	input := conn.AddChain(&nftables.Chain{Name: "input", Table: table, Type: nftables.ChainTypeFilter,
@@ -41,7 +54,13 @@ func addRules(r rules) error {
 		Hooknum: nftables.ChainHookForward, Priority: nftables.ChainPriorityFilter})
 	for _, chain := range []*nftables.Chain{input, forward} {
 		addRule(conn, chain, fromWAN(), related(), verdict(expr.VerdictAccept))
+		if chain == forward && r.dmz {
+			continue // what is on its way to the host that is not there
+		}
 		addUnsolicited(conn, chain, r.unsolicited)
+	}
+	if r.isolated {
+		addRule(conn, forward, onInterface(expr.MetaKeyIIFNAME, lanName), onInterface(expr.MetaKeyOIFNAME, lanName), verdict(expr.VerdictDrop))
 	}
 	return conn.Flush()
 }

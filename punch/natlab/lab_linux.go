@@ -3,8 +3,9 @@ package natlab
 import (
 	"cmp"
 	"math/rand/v2"
-	"net/netip"
+	"slices"
 	"sync"
+	"time"
 )
 
 // Lab is a server, two hosts, their NATs and what is between them. Its methods are safe for concurrent use.
@@ -20,14 +21,15 @@ type Lab struct {
 
 // New makes a lab. The caller closes it.
 func New(cfg Config) (*Lab, error) {
-	if err := cfg.check(); err != nil {
+	cfg, err := cfg.resolve()
+	if err != nil {
 		return nil, err
 	}
 	q, err := newQueue()
 	if err != nil {
 		return nil, err
 	}
-	l := &Lab{cfg: cfg, fabric: &fabric{routes: map[netip.Addr]*link{}, queue: q, quiet: cfg.QuietHops}}
+	l := &Lab{cfg: cfg, fabric: &fabric{queue: q, quiet: cfg.QuietHops}}
 	if err := l.build(); err != nil {
 		l.Close()
 		return nil, err
@@ -40,16 +42,18 @@ func New(cfg Config) (*Lab, error) {
 
 // build makes the sites, side by side because most of the time goes into waiting for the kernel.
 func (l *Lab) build() error {
-	atA := 1
-	if l.cfg.SameNAT {
-		atA = 2
-	}
-	l.sites = []*site{
-		l.newSite("server", siteServer, Profile{}, 1),
-		l.newSite("A", siteA, l.cfg.A, atA),
-	}
-	if !l.cfg.SameNAT {
-		l.sites = append(l.sites, l.newSite("B", siteB, l.cfg.B, 1))
+	a := branch{name: "A", lan: siteA.lan, chain: l.cfg.A.chain(), hosts: 1}
+	b := branch{name: "B", lan: siteB.lan, chain: l.cfg.B.chain(), hosts: 1}
+	l.sites = []*site{l.newSite("server", siteServer, nil, branch{name: "server", hosts: 1})}
+	carrier := isolated(l.cfg.Carrier.chain())
+	switch {
+	case l.cfg.SameNAT:
+		a.hosts, a.chain = 2, append(a.chain, carrier...)
+		l.sites = append(l.sites, l.newSite("A", siteA, nil, a))
+	case len(carrier) > 0:
+		l.sites = append(l.sites, l.newSite("A", siteA, carrier, a, b))
+	default:
+		l.sites = append(l.sites, l.newSite("A", siteA, nil, a), l.newSite("B", siteB, nil, b))
 	}
 	errs := make([]error, len(l.sites))
 	var wg sync.WaitGroup
@@ -60,37 +64,50 @@ func (l *Lab) build() error {
 	if err := cmp.Or(errs...); err != nil {
 		return err
 	}
-	l.Server, l.A = l.sites[0].hosts[0], l.sites[1].hosts[0]
-	if l.cfg.SameNAT {
-		l.B = l.sites[1].hosts[1]
-	} else {
-		l.B = l.sites[2].hosts[0]
+	var hosts []*Host
+	for _, s := range l.sites {
+		hosts = append(hosts, s.hosts...)
 	}
+	l.Server, l.A, l.B = hosts[0], hosts[1], hosts[2]
 	l.B.name = "B"
 	return nil
 }
 
+// isolated keeps the subscribers of a carrier apart.
+func isolated(chain []Profile) []Profile {
+	for i := range chain {
+		if p := &chain[i]; p.Kernel {
+			p.rules.isolated = true
+		} else {
+			n := *p.NAT
+			n.Isolated, p.NAT = true, &n
+		}
+	}
+	return chain
+}
+
 // newSite prepares a site and its link. The server's link is perfect.
-func (l *Lab) newSite(name string, addrs addresses, p Profile, hosts int) *site {
+func (l *Lab) newSite(name string, addrs addresses, shared []Profile, branches ...branch) *site {
 	rng := rand.New(rand.NewPCG(l.cfg.Seed, uint64(name[0])))
-	ln := &link{name: name, addrs: addrs, rng: rng}
+	ln := &link{name: name, hop: addrs.hop, rng: rng, last: map[*link]time.Time{}}
 	if name != "server" {
 		ln.delay, ln.jitter, ln.loss = l.cfg.RTT/4, l.cfg.Jitter/2, l.cfg.linkLoss()
 		ln.line = line{rate: l.cfg.Rate, queue: l.cfg.queue()}
 	}
-	if p.NAT != nil {
-		ln.delay, ln.jitter = ln.delay+p.NAT.Delay, ln.jitter+p.NAT.Jitter
-		ln.loss = 1 - (1-ln.loss)*(1-p.NAT.Loss)
+	for _, p := range slices.Concat(branches[0].chain, shared) {
+		if p.NAT != nil {
+			ln.delay, ln.jitter = ln.delay+p.NAT.Delay, ln.jitter+p.NAT.Jitter
+			ln.loss = 1 - (1-ln.loss)*(1-p.NAT.Loss)
+		}
 	}
-	l.fabric.attach(ln)
-	s := &site{name: name, profile: p, addrs: addrs, fabric: l.fabric, link: ln, size: hosts, offload: l.superPackets()}
+	s := &site{name: name, addrs: addrs, shared: shared, branches: branches, fabric: l.fabric, link: ln, offload: l.superPackets()}
 	s.seed = rand.New(rand.NewPCG(l.cfg.Seed, uint64(name[0])<<8))
 	return s
 }
 
 // superPackets reports whether they may be used: a lost one would be many segments, and one that takes its time a burst.
 func (l *Lab) superPackets() bool {
-	for _, p := range []Profile{l.cfg.A, l.cfg.B} {
+	for _, p := range slices.Concat(l.cfg.A.chain(), l.cfg.B.chain(), l.cfg.Carrier.chain()) {
 		if p.NAT != nil && p.NAT.Loss > 0 {
 			return false
 		}

@@ -5,6 +5,7 @@ package natlab
 import (
 	"context"
 	"errors"
+	"flag"
 	"net"
 	"net/netip"
 	"runtime"
@@ -19,6 +20,7 @@ import (
 
 func TestMain(m *testing.M) {
 	asHelper()
+	flag.Set("test.parallel", "10") // probes mostly wait
 	Main(m)
 }
 
@@ -164,7 +166,7 @@ func TestCloseBeforeStart(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	lab := &Lab{cfg: Config{A: profile(t, "linux-drop"), B: profile(t, "user-drop")}, fabric: &fabric{routes: map[netip.Addr]*link{}, queue: q}}
+	lab := &Lab{cfg: Config{A: profile(t, "linux-drop"), B: profile(t, "user-drop")}, fabric: &fabric{queue: q}}
 	if err := lab.build(); err != nil {
 		t.Fatal(err)
 	}

@@ -18,30 +18,67 @@ func (m Mapping) key(inside, remote netip.AddrPort) mapKey {
 	return mapKey{inside, remote}
 }
 
-// mapping is an outside port that stands for an inside endpoint. It lives as long as one of its sessions.
+// mapping is an outside endpoint that stands for an inside one. It lives as long as one of its sessions.
 type mapping struct {
-	key      mapKey
-	inside   netip.AddrPort
-	port     uint16
-	sessions map[netip.AddrPort]*session // by remote endpoint
+	key             mapKey
+	inside, outside netip.AddrPort
+	sessions        map[netip.AddrPort]*session // by remote endpoint
 }
 
-// newMapping allocates an outside port. It returns nil if none is left.
-func (t *translator) newMapping(now time.Time, key mapKey, inside netip.AddrPort) *mapping {
-	port, ok := t.alloc.next(now, inside, func(p uint16) bool {
-		old := t.ports[p]
+// find returns the mapping for segments from an inside to a remote endpoint, or nil.
+func (t *translator) find(inside, remote netip.AddrPort) *mapping {
+	if t.cfg.Allocation.Fallback == FallbackPerFlow {
+		if m := t.mappings[APDM.key(inside, remote)]; m != nil {
+			return m
+		}
+	}
+	return t.mappings[t.cfg.Mapping.key(inside, remote)]
+}
+
+// newMapping allocates an outside endpoint. It returns nil if none is left.
+func (t *translator) newMapping(now time.Time, inside, remote netip.AddrPort) *mapping {
+	outside := t.pool[t.pooled(inside.Addr())]
+	ports := t.ports[outside]
+	free := func(p uint16) bool {
+		old := ports[p]
 		if old != nil && !old.live(now) {
 			t.forget(old)
 			old = nil
 		}
 		return old == nil
-	})
+	}
+	key := t.cfg.Mapping.key(inside, remote)
+	if t.cfg.Allocation.Fallback == FallbackPerFlow && !free(inside.Port()) {
+		key = APDM.key(inside, remote)
+	}
+	port, ok := t.alloc.next(now, inside, free)
 	if !ok {
 		return nil
 	}
-	m := &mapping{key: key, inside: inside, port: port, sessions: map[netip.AddrPort]*session{}}
-	t.mappings[key], t.ports[port] = m, m
+	m := &mapping{key: key, inside: inside, outside: netip.AddrPortFrom(outside, port), sessions: map[netip.AddrPort]*session{}}
+	t.mappings[key], ports[port] = m, m
 	return m
+}
+
+// pooled chooses the outside address of a new mapping.
+func (t *translator) pooled(inside netip.Addr) int {
+	if len(t.pool) == 1 {
+		return 0
+	}
+	if t.cfg.Pooling == Arbitrary {
+		return t.alloc.rng.IntN(len(t.pool))
+	}
+	i, ok := t.paired[inside]
+	if !ok {
+		i = len(t.paired) % len(t.pool)
+		t.paired[inside] = i
+	}
+	return i
+}
+
+// owner returns the mapping of an outside endpoint, or nil.
+func (t *translator) owner(outside netip.AddrPort) *mapping {
+	return t.ports[outside.Addr()][outside.Port()]
 }
 
 // forget removes a mapping. Sessions of it may still be held by the caller.
@@ -49,8 +86,8 @@ func (t *translator) forget(m *mapping) {
 	if t.mappings[m.key] == m {
 		delete(t.mappings, m.key)
 	}
-	if t.ports[m.port] == m {
-		delete(t.ports, m.port)
+	if t.owner(m.outside) == m {
+		delete(t.ports[m.outside.Addr()], m.outside.Port())
 	}
 }
 
@@ -74,10 +111,22 @@ func (m *mapping) session(now time.Time, remote netip.AddrPort) *session {
 	return s
 }
 
-func (m *mapping) add(remote netip.AddrPort) *session {
+// add makes a session.
+func (t *translator) add(m *mapping, remote netip.AddrPort) *session {
 	s := &session{remote: remote}
 	m.sessions[remote] = s
+	t.track(s)
 	return s
+}
+
+// track begins to follow a connection's sequence numbers.
+func (t *translator) track(s *session) {
+	switch t.cfg.Tracking {
+	case Strict:
+		s.window = &window{}
+	case RewriteISN:
+		s.shift = t.alloc.rng.Uint32()
+	}
 }
 
 // admits applies the filter to an endpoint with which there is no session.
@@ -103,6 +152,8 @@ type session struct {
 	finOut, finIn bool
 	closed        bool // reset, or closed from both ends
 	deadline      time.Time
+	window        *window // where tracking is strict
+	shift         uint32  // of the sequence numbers of what leaves
 }
 
 // unanswered reports whether a SYN went out and nothing has come back.
@@ -111,9 +162,6 @@ func (s *session) unanswered() bool { return s.out && !s.in }
 // advance takes a segment into account.
 func (s *session) advance(now time.Time, p *packet, inbound bool, cfg *NAT) {
 	f := p.flags()
-	if s.closed && f.opens() {
-		*s = session{remote: s.remote}
-	}
 	s.out, s.in = s.out || !inbound, s.in || inbound
 	s.finOut, s.finIn = s.finOut || !inbound && f&FIN != 0, s.finIn || inbound && f&FIN != 0
 	switch {

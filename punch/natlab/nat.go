@@ -9,6 +9,10 @@ type NAT struct {
 	Allocation Allocation
 	Filtering  Filtering
 
+	// Addresses is the number of outside addresses: 0 means 1, and there are at most 8. Pooling says which one a mapping gets.
+	Addresses int
+	Pooling   Pooling
+
 	// Unsolicited is the answer to a segment from outside that no mapping or filter lets in.
 	Unsolicited Unsolicited
 	// InboundAfterOutbound is what happens to a SYN from an endpoint to which a SYN went out and which has not answered yet
@@ -22,7 +26,14 @@ type NAT struct {
 	// BlockFor is how long [DeleteAndBlock] drops everything between the two endpoints.
 	BlockFor time.Duration
 
+	// Tracking is what the NAT makes of sequence numbers.
+	Tracking Tracking
+	// Quota bounds what one inside address may use.
+	Quota Quota
+
 	Hairpin Hairpin
+	// Isolated keeps inside addresses from talking to each other without the NAT, as a carrier does with its subscribers.
+	Isolated bool
 
 	// SynSent is how long a session lives whose SYN is unanswered; 0 means 120 s.
 	SynSent time.Duration
@@ -86,6 +97,10 @@ type Allocation struct {
 	Delta int
 	// Size is the number of ports of Block, which is random for each inside address; 0 means 1024.
 	Size int
+	// Parity gives an even port for an even one and an odd one for an odd one (RFC 4787 §4.2.2).
+	Parity bool
+	// Fallback is what Preserving does where the inside port is taken outside.
+	Fallback Fallback
 	// Background is the rate (1/s) at which other subscribers take ports from a Sequential allocator, as a Poisson process.
 	Background float64
 }
@@ -94,7 +109,7 @@ type Allocation struct {
 type AllocationKind uint8
 
 const (
-	Preserving AllocationKind = iota // the inside port, or a random one where that is taken
+	Preserving AllocationKind = iota // the inside port, or what Fallback says where that is taken
 	Sequential                       // the last one plus Delta
 	Random                           // uniform in 1024–65535
 	Block                            // uniform in a block of Size ports that belongs to the inside address
@@ -102,6 +117,49 @@ const (
 
 func (k AllocationKind) String() string {
 	return name(k, "preserving", "sequential", "random", "block")
+}
+
+// Fallback is what becomes of an inside endpoint whose port is taken by another one.
+type Fallback uint8
+
+const (
+	FallbackRandom     Fallback = iota // a random port, kept for all destinations that the mapping has, as Linux does
+	FallbackPerFlow                    // a random port for each destination
+	FallbackSequential                 // the next port that is free
+	FallbackNone                       // it can't talk
+)
+
+func (f Fallback) String() string {
+	return name(f, "random and kept", "random per flow", "sequential", "none")
+}
+
+// Pooling says which outside address a mapping gets (RFC 4787 §4.1).
+type Pooling uint8
+
+const (
+	Paired    Pooling = iota // all mappings of an inside address have the same one; inside addresses take turns
+	Arbitrary                // each mapping has any
+)
+
+func (p Pooling) String() string { return name(p, "paired", "arbitrary") }
+
+// Tracking is what a NAT makes of sequence numbers.
+type Tracking uint8
+
+const (
+	Liberal    Tracking = iota // nothing
+	Strict                     // what is not in the window is dropped, as netfilter does
+	RewriteISN                 // each session has its own outside, by an offset; nothing is dropped
+)
+
+func (t Tracking) String() string { return name(t, "liberal", "strict", "ISN rewritten") }
+
+// Quota bounds what one inside address may use; 0 means no bound. What is beyond it is dropped.
+type Quota struct {
+	Ports    int // mappings at a time
+	Sessions int // sessions at a time
+	// SYNs is the rate (1/s) at which SYNs may leave after a Burst of them, retransmissions included.
+	SYNs, Burst float64
 }
 
 // Answer is what a SYN meets.
@@ -143,6 +201,8 @@ const (
 	Delete                            // the session is forgotten, and with the last one the mapping
 	DeleteAndBlock                    // and the pair of endpoints can't talk for BlockFor
 )
+
+func (p ErrorPolicy) String() string { return name(p, "kept", "deleted", "deleted and blocked") }
 
 // Hairpin is what a packet from inside to the NAT's outside address meets (RFC 5382 REQ-8).
 type Hairpin uint8

@@ -1,8 +1,8 @@
 package natlab
 
 import (
-	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net/netip"
 	"time"
 )
@@ -14,17 +14,28 @@ const patience = 350 * time.Millisecond
 const patienceToConnect = 10 * time.Second
 
 // samples is the number of mappings from which the allocation is inferred.
-const samples = 6
+const samples = 16
+
+// sampleGap is between two of them, so that those who share a sequence have the time to show.
+const sampleGap = 20 * time.Millisecond
 
 // burst is the number of SYNs sent at once to find a limit of answers.
 const burst = 80
 
 // Probe measures the NAT of a host from outside, with sockets on the host and on the server's two addresses. It never looks at
-// the profile. A tap tells it the outside endpoint of a SYN that the server leaves unanswered. It takes about two seconds.
-func Probe(lab *Lab, h *Host) (Behaviour, error) {
+// the profile. Taps on both sides of the NAT tell it the outside endpoint of a SYN that the server leaves unanswered, and what
+// gets through. It takes about four seconds.
+func Probe(lab *Lab, h *Host) (Behaviour, error) { return probeHost(lab, h, nil) }
+
+// ProbeSlowly measures, besides what [Probe] does, what takes seconds to show. It takes about twelve.
+func ProbeSlowly(lab *Lab, h *Host) (Behaviour, error) {
+	return probeHost(lab, h, []step{(*prober).timers, (*prober).bounds})
+}
+
+func probeHost(lab *Lab, h *Host, further []step) (Behaviour, error) {
 	p := &prober{lab: lab, host: h, wait: lab.cfg.RTT + lab.cfg.Jitter + patience}
 	defer p.close()
-	if err := p.run(); err != nil {
+	if err := p.run(further); err != nil {
 		return Behaviour{}, fmt.Errorf("natlab: probe host %s: %w", h.name, err)
 	}
 	return p.found, nil
@@ -35,12 +46,21 @@ type prober struct {
 	host    *Host
 	wait    time.Duration
 	found   Behaviour
+	inside  *Capture
 	sockets []*socket
 }
 
-func (p *prober) run() error {
-	for _, step := range []func() error{p.mapping, p.allocation, p.filtering, p.unsolicited, p.limit, p.crossing, p.hairpin} {
-		if err := step(); err != nil {
+// step measures something.
+type step = func(*prober) error
+
+func (p *prober) run(further []step) (err error) {
+	if p.inside, err = p.host.Capture(); err != nil {
+		return err
+	}
+	for _, s := range append([]step{(*prober).termination, (*prober).hops, (*prober).mapping, (*prober).allocation,
+		(*prober).filtering, (*prober).unsolicited, (*prober).limit, (*prober).crossing, (*prober).resets, (*prober).errors,
+		(*prober).tracking, (*prober).poisoning, (*prober).strays, (*prober).hairpin}, further...) {
+		if err := s(p); err != nil {
 			return err
 		}
 	}
@@ -52,6 +72,7 @@ func (p *prober) mapping() error {
 	var seen [4]netip.AddrPort
 	var listeners [3]*socket
 	var port uint16
+	var first *socket
 	for i, a := range []netip.Addr{p.lab.Server.addr, p.lab.Server.addr, p.lab.Server.alternate} {
 		l, err := p.listen(a)
 		if err != nil {
@@ -61,13 +82,15 @@ func (p *prober) mapping() error {
 	}
 	for i, l := range []*socket{listeners[0], listeners[1], listeners[2], listeners[0]} {
 		if i == 3 {
-			p.sockets[3].close() // the first connection
+			first.close()
 		}
 		s, from, err := p.meet(port, l)
 		if err != nil {
 			return err
 		}
-		port, seen[i] = s.local().Port(), from
+		if port, seen[i] = s.local().Port(), from; i == 0 {
+			first = s
+		}
 	}
 	p.found.Translated = seen[0] != p.inner(port)
 	p.found.Mapping = mappingOf(seen)
@@ -77,6 +100,11 @@ func (p *prober) mapping() error {
 // mappingOf tells the mapping by the endpoints that were seen at address 1, at another port of it, at address 2, and in a
 // second connection at the first.
 func mappingOf(seen [4]netip.AddrPort) Mapping {
+	for i := range seen {
+		if seen[i].Addr() != seen[0].Addr() && seen[i].Port() == seen[0].Port() {
+			seen[i] = seen[0] // pooling is another question
+		}
+	}
 	switch {
 	case seen[0] != seen[3]:
 		return PerConnection
@@ -95,16 +123,26 @@ func (p *prober) allocation() error {
 		return err
 	}
 	var inside, outside []uint16
-	for range samples {
-		s, from, err := p.meet(0, l)
+	var first netip.Addr
+	for i := range samples {
+		// Ports that the kernel chooses by itself are all odd.
+		s, from, err := p.meet(uint16(20000+500*i+rand.IntN(500)), l)
 		if err != nil {
 			return err
 		}
+		if !first.IsValid() {
+			first = from.Addr()
+		} else if from.Addr() != first {
+			p.found.Pooling = Arbitrary
+		}
 		inside, outside = append(inside, s.local().Port()), append(outside, from.Port())
+		time.Sleep(sampleGap)
 	}
-	if p.found.Translated {
-		p.found.Allocation = kindOf(inside, outside)
+	if !p.found.Translated {
+		return nil
 	}
+	p.found.Allocation, p.found.Background = kindOf(inside, outside)
+	p.found.Parity = p.found.Allocation != Preserving && sameParity(inside, outside)
 	return nil
 }
 
@@ -189,38 +227,23 @@ func (p *prober) limit() error {
 // crossing has the host send a SYN to an endpoint of the server that stays silent, and then that endpoint send one. The server
 // keeps silent by a listener whose queue is full.
 func (p *prober) crossing() error {
-	mute, err := p.mute()
+	silent, err := p.mute()
 	if err != nil {
 		return err
 	}
-	silent := mute.local()
-	outside := make(chan netip.AddrPort, 8)
-	defer p.lab.Tap(func(k Packet) {
-		if k.Event == Delivered && k.Dst == silent && k.Flags.opens() {
-			select {
-			case outside <- k.Src:
-			default:
-			}
-		}
-	})()
-	s, err := p.open(p.host, p.inner(0))
+	_, sent, err := p.syn(0, silent)
 	if err != nil {
 		return err
 	}
-	if err := s.connect(silent); err != nil {
-		return err
-	}
-	select {
-	case to := <-outside:
-		p.found.InboundAfterOutbound, err = p.dial(silent, to)
-		return err
-	case <-time.After(patienceToConnect):
-		return errors.New("no SYN reached the server")
-	}
+	p.found.InboundAfterOutbound, err = p.dial(silent, sent.Src)
+	return err
 }
 
 // hairpin makes two mappings and has both sockets dial each other's outside endpoint.
 func (p *prober) hairpin() error {
+	if p.found.Terminated {
+		return nil
+	}
 	l, err := p.listen(p.lab.Server.addr)
 	if err != nil {
 		return err

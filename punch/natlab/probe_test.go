@@ -3,42 +3,37 @@
 package natlab
 
 import (
+	"flag"
+	"slices"
 	"testing"
 	"time"
 )
 
-// expectations is what each profile must look like from outside, whatever it is made of.
-var expectations = map[string]Behaviour{
-	"public": {Filtering: EIF, Unsolicited: Reset, InboundAfterOutbound: Accepted, Hairpin: Accepted},
+// thorough has all profiles probed slowly, not a sample.
+var thorough = flag.Bool("thorough", false, "measure of every profile what takes seconds")
 
-	"linux-drop": {Translated: true, InboundAfterOutbound: Accepted, Hairpin: Reset},
-	"linux-open": {Translated: true, Unsolicited: Reset, InboundAfterOutbound: Accepted, Hairpin: Reset},
-	"openwrt":    {Translated: true, Unsolicited: Reset, Limited: true, InboundAfterOutbound: Accepted, Hairpin: Reset},
-	"linux-icmp": {Translated: true, Unsolicited: Unreachable, InboundAfterOutbound: Accepted, Hairpin: Reset},
-	"linux-random": {Translated: true, Mapping: PerConnection, Allocation: Random, InboundAfterOutbound: Accepted,
-		Hairpin: Reset},
-
-	"user-drop":     {Translated: true, InboundAfterOutbound: Accepted},
-	"user-rst":      {Translated: true, Unsolicited: Reset, InboundAfterOutbound: Accepted},
-	"user-icmp":     {Translated: true, Unsolicited: Unreachable, InboundAfterOutbound: Accepted},
-	"user-fullcone": {Translated: true, Filtering: EIF, InboundAfterOutbound: Accepted},
-	"user-sym-seq":  {Translated: true, Mapping: APDM, Allocation: Sequential, InboundAfterOutbound: Accepted},
-	"user-sym-random": {Translated: true, Mapping: APDM, Allocation: Random,
-		InboundAfterOutbound: Accepted},
-	"user-cgn-eim": {Translated: true, Allocation: Block, Filtering: EIF, InboundAfterOutbound: Accepted},
-}
+// slow are the profiles of which something shows in seconds only, and two of which nothing does.
+var slow = []string{"mikrotik", "rfc5382", "cgn-sym-block", "public", "linux-drop"}
 
 func TestProbeProfiles(t *testing.T) {
 	Require(t)
 	for _, p := range Profiles() {
 		t.Run(p.Name, func(t *testing.T) {
 			t.Parallel()
-			want, ok := expectations[p.Name]
+			want, ok := Expectations()[p.Name]
 			if !ok {
 				t.Fatal("no expectation")
 			}
-			if got := probe(t, Config{A: p}); got != want {
-				t.Errorf("\n got %v\nwant %v", got, want)
+			cfg, probe := Config{A: p}, ProbeSlowly
+			if p.Shared != NotShared {
+				cfg.B = p
+			}
+			if !*thorough && !slices.Contains(slow, p.Name) {
+				want, probe = want.quick(), Probe
+			}
+			lab := newLab(t, cfg)
+			if got, err := probe(lab, lab.A); err != nil || got != want {
+				t.Errorf("%v\n got %v\nwant %v", err, got, want)
 			}
 		})
 	}
@@ -47,7 +42,7 @@ func TestProbeProfiles(t *testing.T) {
 // TestProbeSeesMutations guards against a probe that can't fail: each change of a profile must show.
 func TestProbeSeesMutations(t *testing.T) {
 	Require(t)
-	base := expectations["user-drop"]
+	base := Expectations()["user-drop"]
 	for _, m := range []struct {
 		name   string
 		nat    NAT
@@ -61,6 +56,16 @@ func TestProbeSeesMutations(t *testing.T) {
 		{"strict", NAT{InboundAfterOutbound: DropInbound}, func(b *Behaviour) { b.InboundAfterOutbound = Silent }},
 		{"refusing", NAT{InboundAfterOutbound: ResetInbound}, func(b *Behaviour) { b.InboundAfterOutbound = Reset }},
 		{"hairpin", NAT{Hairpin: HairpinExternal}, func(b *Behaviour) { b.Hairpin = Accepted }},
+		{"parity", NAT{Mapping: APDM, Allocation: Allocation{Kind: Random, Parity: true}},
+			func(b *Behaviour) { b.Mapping, b.Allocation, b.Parity = APDM, Random, true }},
+		{"pooling", NAT{Addresses: 2, Pooling: Arbitrary}, func(b *Behaviour) { b.Pooling = Arbitrary }},
+		{"strict tracking", NAT{Tracking: Strict}, func(b *Behaviour) { b.Tracking = Strict }},
+		{"own numbers", NAT{Tracking: RewriteISN}, func(b *Behaviour) { b.Tracking = RewriteISN }},
+		{"error policies", NAT{OnRST: DeleteAndBlock, BlockFor: time.Minute, OnICMP: Delete},
+			func(b *Behaviour) { b.OnRST, b.OnICMP = DeleteAndBlock, Delete }},
+		{"expired", NAT{ExpiredRST: true}, func(b *Behaviour) { b.ExpiredRST = true }},
+		{"background", NAT{Allocation: Allocation{Kind: Sequential, Delta: -2, Background: 50}},
+			func(b *Behaviour) { b.Allocation, b.Background = Sequential, true }},
 		{"per connection", NAT{Mapping: PerConnection, Allocation: Allocation{Kind: Sequential}},
 			func(b *Behaviour) { b.Mapping, b.Allocation = PerConnection, Sequential }},
 	} {
@@ -78,11 +83,28 @@ func TestProbeSeesMutations(t *testing.T) {
 			}
 		})
 	}
+	t.Run("kernel tracking", func(t *testing.T) {
+		t.Parallel()
+		want := Expectations()["linux-drop"]
+		want.Tracking = Liberal
+		if got := probe(t, Config{A: profile(t, "linux-drop").Liberal()}); got != want {
+			t.Errorf("\n got %v\nwant %v", got, want)
+		}
+	})
+	t.Run("slowly", func(t *testing.T) {
+		t.Parallel()
+		want := base
+		want.ShortSYN, want.Bounded = true, true
+		lab := newLab(t, Config{A: Custom("slowly", NAT{SynSent: 5 * time.Second, Quota: Quota{SYNs: 50, Burst: 100}})})
+		if got, err := ProbeSlowly(lab, lab.A); err != nil || got != want {
+			t.Errorf("%v\n got %v\nwant %v", err, got, want)
+		}
+	})
 	t.Run("kernel rules", func(t *testing.T) {
 		t.Parallel()
 		p := profile(t, "linux-drop")
 		p.rules.unsolicited = ruleLimited
-		if got := probe(t, Config{A: p}); got == expectations["linux-drop"] || got != expectations["openwrt"] {
+		if got := probe(t, Config{A: p}); got == Expectations()["linux-drop"] || got != Expectations()["openwrt"] {
 			t.Errorf("linux-drop with openwrt's rule looks like %v", got)
 		}
 	})
@@ -92,7 +114,7 @@ func TestProbeSeesMutations(t *testing.T) {
 func TestProbeWithDelay(t *testing.T) {
 	Require(t)
 	t.Parallel()
-	if got := probe(t, Config{A: profile(t, "user-rst"), RTT: 100 * time.Millisecond}); got != expectations["user-rst"] {
+	if got := probe(t, Config{A: profile(t, "user-rst"), RTT: 100 * time.Millisecond}); got != Expectations()["user-rst"] {
 		t.Error(got)
 	}
 }

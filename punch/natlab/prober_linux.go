@@ -4,6 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // open makes a socket that lives until the end of the probe.
@@ -14,6 +17,9 @@ func (p *prober) open(h *Host, local netip.AddrPort) (*socket, error) {
 }
 
 func (p *prober) close() {
+	if p.inside != nil {
+		p.inside.Close()
+	}
 	for _, s := range p.sockets {
 		s.close()
 	}
@@ -69,20 +75,98 @@ func (p *prober) dial(from, to netip.AddrPort) (Answer, error) {
 	return s.outcome(p.wait)
 }
 
-// mute makes an endpoint of the server that answers no SYN.
-func (p *prober) mute() (*socket, error) {
+// mute makes an endpoint of the server that answers no SYN: a listener whose queue is full.
+func (p *prober) mute() (netip.AddrPort, error) {
 	l, err := p.open(p.lab.Server, netip.AddrPortFrom(p.lab.Server.addr, 0))
 	if err != nil {
-		return nil, err
+		return netip.AddrPort{}, err
 	}
 	if err := l.listen(0); err != nil {
-		return nil, err
+		return netip.AddrPort{}, err
 	}
 	a, err := p.dial(netip.AddrPortFrom(p.lab.Server.addr, 0), l.local())
 	if a != Accepted {
-		return nil, orAnswer(err, "fill a listener's queue", a)
+		return netip.AddrPort{}, orAnswer(err, "fill a listener's queue", a)
 	}
-	return l, nil
+	return l.local(), nil
+}
+
+// refusing is an endpoint of the server where nobody listens.
+func (p *prober) refusing() (netip.AddrPort, error) {
+	s, err := p.open(p.lab.Server, netip.AddrPortFrom(p.lab.Server.addr, 0))
+	if err != nil {
+		return netip.AddrPort{}, err
+	}
+	defer s.close()
+	return s.local(), nil
+}
+
+var errNothingLeft = errors.New("no SYN left for the Internet")
+
+// syn is [prober.synWithin] with the usual TTL and all the time that it needs.
+func (p *prober) syn(port uint16, to netip.AddrPort) (*socket, Packet, error) {
+	return p.synWithin(port, to, fullTTL, patienceToConnect)
+}
+
+// fullTTL is the usual one.
+const fullTTL = 64
+
+// synWithin begins to connect from a port of the host, or any, and waits for the SYN, which it returns, to arrive at the server.
+// With less than the full TTL it waits for it to leave the NAT. The error is errNothingLeft if the connect fails first, or the
+// SYN does not come in time.
+func (p *prober) synWithin(port uint16, to netip.AddrPort, ttl int, patience time.Duration) (*socket, Packet, error) {
+	event := Sent
+	if ttl == fullTTL {
+		event = Delivered
+	}
+	left := make(chan Packet, 1)
+	defer p.lab.Tap(func(k Packet) {
+		if k.Event == event && k.Dst == to && k.Flags.opens() {
+			select {
+			case left <- k:
+			default:
+			}
+		}
+	})()
+	s, err := p.open(p.host, p.inner(port))
+	if err == nil {
+		err = s.setTTL(ttl)
+	}
+	if err == nil {
+		err = s.connect(to)
+	}
+	if err != nil {
+		return nil, Packet{}, err
+	}
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
+		select {
+		case k := <-left:
+			return s, k, nil
+		case <-time.After(5 * time.Millisecond):
+			if s.poll(unix.POLLOUT, 0) && len(left) == 0 {
+				return s, Packet{}, errNothingLeft
+			}
+		}
+	}
+	return s, Packet{}, errNothingLeft
+}
+
+// reaches dials from an endpoint of the server, and reports whether a SYN of it gets to the host.
+func (p *prober) reaches(from, to netip.AddrPort) (bool, error) {
+	before := len(p.inside.Packets())
+	s, err := p.start(from, to)
+	if err != nil {
+		return false, err
+	}
+	defer s.close()
+	for deadline := time.Now().Add(p.wait); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+		for _, k := range p.inside.Packets()[before:] {
+			if k.Event == Delivered && k.Src == from && k.Dst.Addr() == p.host.addr && k.Flags.opens() {
+				return true, nil
+			}
+		}
+	}
+	return false, nil
 }
 
 // listenBeside listens on a socket's port.

@@ -99,17 +99,17 @@ func TestQueue(t *testing.T) {
 	const rtt, takes, fit = 20 * time.Millisecond, 12 * time.Millisecond, 5
 	lab := newLab(t, Config{RTT: rtt, Rate: 1e6, Queue: fit * 1500})
 	arrived := make(chan arrival, 100)
-	lab.fabric.routes[siteB.outside].deliver = func(f frame) {
+	lab.fabric.routes.get(siteB.outside).deliver.set(siteB.outside, func(f frame) {
 		p, _ := parse(f)
 		arrived <- arrival{time.Now(), p.seq()}
-	}
+	})
 	var dropped atomic.Int64
 	defer lab.Tap(func(p Packet) {
 		if p.Event == Dropped {
 			dropped.Add(1)
 		}
 	})()
-	from := lab.fabric.routes[siteA.outside]
+	from := lab.fabric.routes.get(siteA.outside)
 	best := slices.Repeat([]time.Duration{time.Hour}, fit)
 	for range 5 { // each burst finds the line free again
 		began := time.Now()

@@ -2,63 +2,122 @@ package natlab
 
 import (
 	"context"
-	"fmt"
 	"math/rand/v2"
 	"net/netip"
 	"sync"
 )
 
-// site is what stands behind one link: hosts, and the NAT if there is one.
+// site is what stands behind one link: hosts, and the NATs in front of them.
 type site struct {
-	name    string
-	profile Profile
-	addrs   addresses
-	fabric  *fabric
-	link    *link
-	size    int // number of hosts
-	offload bool
-	seed    *rand.Rand
+	name     string
+	addrs    addresses
+	shared   []Profile // NATs that all branches are behind, innermost first
+	branches []branch
+	fabric   *fabric
+	link     *link
+	offload  bool
+	seed     *rand.Rand
 
-	hosts  []*Host
-	router *namespace          // of a kernel NAT
-	wan    *tun                // of a kernel NAT
-	cables map[netip.Addr]*tun // the hosts' own devices, where these are TUNs
-	nat    *userNAT
-	pumps  []func()
+	hosts []*Host
+	boxes []*box
+	tuns  []*tun
+	pumps []func()
 
 	started bool
 }
 
+// branch is the hosts that are behind the same NATs.
+type branch struct {
+	name  string
+	lan   netip.Prefix // the innermost NAT's inside address and the network's length
+	chain []Profile    // innermost first
+	hosts int
+}
+
+// outlet is where a host or a NAT is plugged in: the Internet, or the inside of a NAT.
+type outlet struct {
+	addrs   []netip.Prefix // what is plugged in has these addresses
+	gateway netip.Addr
+	send    func(frame)         // takes what leaves it
+	deliver *table[func(frame)] // who takes what is for which address
+}
+
+// plug has deliver called for everything that is sent to the outlet's addresses.
+func (o *outlet) plug(deliver func(frame)) {
+	for _, a := range o.addrs {
+		o.deliver.set(a.Addr(), deliver)
+	}
+}
+
 // build makes namespaces and devices; nothing moves before start.
 func (s *site) build() error {
-	s.cables = map[netip.Addr]*tun{}
-	for i := range s.size {
-		if err := s.addHost(i); err != nil {
+	out := s.internet
+	for i := len(s.shared) - 1; i >= 0; i-- {
+		b, err := s.addBox(s.shared[i], out(s.shared[i].addresses()), transit(0, i, i == len(s.shared)-1), nil)
+		if err != nil {
+			return err
+		}
+		out = b.outlet
+	}
+	for i, br := range s.branches {
+		if err := s.grow(i, br, out); err != nil {
 			return err
 		}
 	}
-	switch {
-	case s.profile.Kernel:
-		return s.buildKernel()
-	case s.profile.NAT != nil:
-		return s.buildUser()
-	}
-	return s.buildPublic()
+	return nil
 }
 
-func (s *site) addHost(i int) error {
+// grow builds a branch from the outside to the inside.
+func (s *site) grow(number int, br branch, out func(n int) outlet) error {
+	var hosts []*Host
+	for range br.hosts {
+		h, err := s.addHost(br.name)
+		if err != nil {
+			return err
+		}
+		hosts = append(hosts, h)
+	}
+	for i := len(br.chain) - 1; i >= 0; i-- {
+		p, lan, wired := br.chain[i], br.lan, hosts
+		if i > 0 {
+			lan, wired = transit(number, i, i == len(br.chain)-1 && len(s.shared) == 0), nil
+		}
+		b, err := s.addBox(p, out(p.addresses()), lan, wired)
+		if err != nil {
+			return err
+		}
+		if out = b.outlet; i == 0 && p.Kernel {
+			return nil // the hosts are wired to it
+		}
+	}
+	for _, h := range hosts {
+		if err := s.addTUN(h, out(1)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// internet is the outlet of the site's link.
+func (s *site) internet(n int) outlet {
+	o := outlet{gateway: s.addrs.hop, send: func(f frame) { s.fabric.forward(s.link, f) }, deliver: &s.link.deliver}
+	for _, a := range s.addrs.public(n) {
+		o.addrs = append(o.addrs, netip.PrefixFrom(a, 24))
+		s.fabric.routes.set(a, s.link)
+	}
+	return o
+}
+
+// addHost makes a host's namespace. It has addresses once it is plugged in.
+func (s *site) addHost(name string) (*Host, error) {
 	ns, err := newNamespace()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	h := &Host{name: s.name, ns: ns, addr: s.addrs.outside, public: s.addrs.outside, alternate: s.addrs.alternate,
-		gateway: s.addrs.hop}
+	h := &Host{name: name, ns: ns, public: s.addrs.outside, alternate: s.addrs.alternate}
 	h.ctx, h.cancel = context.WithCancel(context.Background())
 	s.hosts = append(s.hosts, h)
-	if s.profile.Kernel || s.profile.NAT != nil {
-		h.addr, h.gateway = s.addrs.host(i), s.addrs.lan.Addr()
-	}
-	return ns.run(func() error {
+	return h, ns.run(func() error {
 		if err := setupStack(); err != nil {
 			return err
 		}
@@ -66,137 +125,24 @@ func (s *site) addHost(i int) error {
 	})
 }
 
-// buildPublic connects a host straight to the fabric.
-func (s *site) buildPublic() error {
-	h := s.hosts[0]
-	var addrs []netip.Prefix
-	for _, a := range s.addrs.public() {
-		addrs = append(addrs, netip.PrefixFrom(a, 24))
-	}
-	t, err := s.addTUN(h, addrs...)
-	if err != nil {
-		return err
-	}
-	s.link.deliver = t.write
-	s.pumps = append(s.pumps, func() { t.pump(func(f frame) { s.fabric.forward(s.link, f) }) })
-	return nil
-}
-
-// buildUser connects the hosts to a userspace NAT.
-func (s *site) buildUser() error {
-	tr := newTranslator(*s.profile.NAT, s.addrs.lan.Masked(), s.addrs.lan.Addr(), s.addrs.outside, s.seed)
-	s.nat = &userNAT{site: s, t: tr, done: make(chan struct{}), quit: make(chan struct{})}
-	s.link.deliver = s.nat.fromOutside
-	for _, h := range s.hosts {
-		t, err := s.addTUN(h, netip.PrefixFrom(h.addr, s.addrs.lan.Bits()))
-		if err != nil {
-			return err
-		}
-		s.pumps = append(s.pumps, func() { t.pump(s.nat.fromInside) })
-	}
-	return nil
-}
-
-// addTUN gives a host its device.
-func (s *site) addTUN(h *Host, addrs ...netip.Prefix) (*tun, error) {
+// addTUN plugs a host into an outlet.
+func (s *site) addTUN(h *Host, out outlet) error {
+	h.addr, h.gateway = out.addrs[0].Addr(), out.gateway
 	var t *tun
 	err := h.ns.run(func() (err error) {
 		if t, err = openTUN(hostDevice, s.offload); err != nil {
 			return err
 		}
-		s.cables[h.addr] = t
-		return configure(hostDevice, h.gateway, addrs...)
+		s.tuns = append(s.tuns, t)
+		return configure(hostDevice, h.gateway, out.addrs...)
 	})
+	if err != nil {
+		return err
+	}
 	h.cut = func(cut bool) error { t.cut.Store(cut); return nil }
-	return t, err
-}
-
-// buildKernel makes the router's namespace and connects the hosts to it.
-func (s *site) buildKernel() (err error) {
-	if s.router, err = newNamespace(); err != nil {
-		return err
-	}
-	if err := s.router.run(s.setupRouter); err != nil {
-		return err
-	}
-	s.link.deliver = s.wan.write
-	s.pumps = append(s.pumps, func() { s.wan.pump(func(f frame) { s.fabric.forward(s.link, f) }) })
-	devices := []string{lanName}
-	for i, h := range s.hosts {
-		port := s.port(i)
-		devices = append(devices, port)
-		h.cut = func(cut bool) error { return cutCable(s.router, port, h, cut) }
-		if err := h.ns.run(func() error { return s.plugHost(h) }); err != nil {
-			return err
-		}
-	}
-	return s.router.run(func() error { return awaitUp(devices...) })
-}
-
-// plugHost runs in the host's namespace.
-func (s *site) plugHost(h *Host) error {
-	if err := configure(hostDevice, h.gateway, netip.PrefixFrom(h.addr, s.addrs.lan.Bits())); err != nil {
-		return err
-	}
-	return awaitUp(hostDevice)
-}
-
-// setupRouter runs in the router's namespace.
-func (s *site) setupRouter() (err error) {
-	if err := setupStack(); err != nil {
-		return err
-	}
-	if err := setupKernelNAT(s.profile.rules); err != nil {
-		return err
-	}
-	if s.wan, err = openTUN(wanName, s.offload); err != nil {
-		return err
-	}
-	if err := s.plugIn(); err != nil {
-		return err
-	}
-	if err := configure("lo", netip.Addr{}); err != nil {
-		return err
-	}
-	if err := configure(wanName, s.addrs.hop, netip.PrefixFrom(s.addrs.outside, 24)); err != nil {
-		return err
-	}
-	return configure(lanName, netip.Addr{}, s.addrs.lan)
-}
-
-// plugIn makes the LAN's device: the end of the cable to the only host, or a bridge with a port for each.
-func (s *site) plugIn() error {
-	if s.size == 1 {
-		return addCable(s.port(0), s.hosts[0].ns, "")
-	}
-	if err := addBridge(lanName); err != nil {
-		return err
-	}
-	for i, h := range s.hosts {
-		if err := addCable(s.port(i), h.ns, lanName); err != nil {
-			return err
-		}
-		if err := configure(s.port(i), netip.Addr{}); err != nil {
-			return err
-		}
-	}
+	out.plug(t.write)
+	s.pumps = append(s.pumps, func() { t.pump(out.send) })
 	return nil
-}
-
-// port is the router's end of a host's cable.
-func (s *site) port(i int) string {
-	if s.size == 1 {
-		return lanName
-	}
-	return fmt.Sprint(lanName, i)
-}
-
-// cutCable drops what arrives at either end.
-func cutCable(router *namespace, port string, h *Host, cut bool) error {
-	if err := router.run(func() error { return cutIngress(port, cut) }); err != nil {
-		return err
-	}
-	return h.ns.run(func() error { return cutIngress(hostDevice, cut) })
 }
 
 func (s *site) start() {
@@ -204,35 +150,24 @@ func (s *site) start() {
 	for _, pump := range s.pumps {
 		go pump()
 	}
-	if s.nat != nil {
-		go s.nat.answerLate()
+	for _, b := range s.boxes {
+		b.start()
 	}
 }
 
 // close ends what moves frames.
 func (s *site) close() {
 	var wg sync.WaitGroup
-	for _, t := range s.tuns() {
+	for _, t := range s.tuns {
 		if !s.started {
 			close(t.done)
 		}
 		wg.Go(t.close)
 	}
 	wg.Wait()
-	if s.nat != nil && s.started {
-		s.nat.close()
+	for _, b := range s.boxes {
+		b.close(s.started)
 	}
-}
-
-func (s *site) tuns() []*tun {
-	var all []*tun
-	for _, t := range s.cables {
-		all = append(all, t)
-	}
-	if s.wan != nil {
-		all = append(all, s.wan)
-	}
-	return all
 }
 
 // leave gives up the namespaces.
@@ -241,7 +176,7 @@ func (s *site) leave() {
 		h.ns.run(func() error { abortSockets(); return nil })
 		h.ns.close()
 	}
-	if s.router != nil {
-		s.router.close()
+	for _, b := range s.boxes {
+		b.leave()
 	}
 }

@@ -144,3 +144,15 @@ func (s *socket) close() {
 func (s *socket) setTTL(ttl int) error {
 	return os.NewSyscallError("setsockopt", unix.SetsockoptInt(s.fd, unix.SOL_IP, unix.IP_TTL, ttl))
 }
+
+// pretend makes the socket an end of a connection that was never made, and has it send a bare acknowledgement.
+func (s *socket) pretend(to netip.AddrPort) error {
+	if err := unix.SetsockoptInt(s.fd, unix.SOL_TCP, unix.TCP_REPAIR, unix.TCP_REPAIR_ON); err != nil {
+		return os.NewSyscallError("setsockopt", err)
+	}
+	if err := unix.Connect(s.fd, sockaddr(to)); err != nil {
+		return os.NewSyscallError("connect", err)
+	}
+	// Leaving the repair mode announces the window.
+	return os.NewSyscallError("setsockopt", unix.SetsockoptInt(s.fd, unix.SOL_TCP, unix.TCP_REPAIR, unix.TCP_REPAIR_OFF))
+}

@@ -22,7 +22,13 @@ func (s *site) draw(b *strings.Builder, last bool) {
 		branch = "└──"
 	}
 	fmt.Fprintf(b, "%s%s %s", indent, branch, s.describeLink())
-	fmt.Fprintf(b, "\n%s%s      %s\n", indent, bar(last), s.describeNAT())
+	fmt.Fprintln(b)
+	if len(s.boxes) == 0 {
+		fmt.Fprintf(b, "%s%s      no NAT\n", indent, bar(last))
+	}
+	for _, x := range s.boxes { // from the outside to the inside
+		fmt.Fprintf(b, "%s%s      %s\n", indent, bar(last), x.describe())
+	}
 	for _, h := range s.hosts {
 		fmt.Fprintf(b, "%s%s      host %s %v\n", indent, bar(last), h.name, h.addr)
 	}
@@ -49,12 +55,10 @@ func (s *site) describeLink() string {
 	return d
 }
 
-func (s *site) describeNAT() string {
-	switch {
-	case s.profile.Kernel:
-		return fmt.Sprintf("NAT %s (kernel) %v, LAN %v", s.profile.Name, s.addrs.outside, s.addrs.lan)
-	case s.profile.NAT != nil:
-		return fmt.Sprintf("NAT %s (userspace) %v, LAN %v", s.profile.Name, s.addrs.outside, s.addrs.lan)
+func (b *box) describe() string {
+	kind := "userspace"
+	if b.profile.Kernel {
+		kind = "kernel"
 	}
-	return "no NAT"
+	return fmt.Sprintf("NAT %s (%s) %v, LAN %v", b.profile.Name, kind, b.out.addrs[0].Addr(), b.lan)
 }

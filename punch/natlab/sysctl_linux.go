@@ -72,15 +72,20 @@ func setCongestionControl() {
 }
 
 // routerSysctls are a kernel NAT's, with the kernel's defaults for conntrack. They exist once conntrack is in use there.
-func routerSysctls(established time.Duration) [][2]string {
+func routerSysctls(r rules) [][2]string {
+	synSent, established := orDefault(r.synSent, 2*time.Minute), orDefault(r.established, 5*24*time.Hour)
+	liberal := "0"
+	if r.liberal {
+		liberal = "1"
+	}
 	const timeout = "netfilter.nf_conntrack_tcp_timeout_"
 	return [][2]string{
 		{"ipv4.ip_forward", "1"},
 		{"ipv4.icmp_ratemask", "0"}, // no kind of ICMP is rate-limited
-		{"netfilter.nf_conntrack_tcp_be_liberal", "0"},
+		{"netfilter.nf_conntrack_tcp_be_liberal", liberal},
 		{"netfilter.nf_conntrack_tcp_loose", "1"},
 		{"netfilter.nf_conntrack_tcp_max_retrans", "3"},
-		{timeout + "syn_sent", "120"},
+		{timeout + "syn_sent", strconv.Itoa(int(synSent.Seconds()))},
 		{timeout + "syn_recv", "60"},
 		{timeout + "established", strconv.Itoa(int(established.Seconds()))},
 		{timeout + "fin_wait", "120"},

@@ -19,22 +19,31 @@ import (
 //	out h s echo8 77    -> out o s echo8 77
 //	wait 10s            -> nothing
 //
-// with h, i inside hosts, o the outside address, g the gateway, s, t, x public hosts. Several results are joined by " + ". A
-// port written $a is bound by its first use in a result. Every frame that comes out must have right checksums.
+// with h, i inside hosts, o the outside address, p and q the ones after it, g the gateway, s, t, x public hosts. Several results
+// are joined by " + ". A port written $a is bound by its first use in a result. Sequence and acknowledgement numbers may follow
+// the flags, and then do so in the result; 1000+d is 1000 plus the offset of the NAT's only session. Every frame that comes out
+// must have right checksums.
 type transcript struct {
 	t     *testing.T
 	nat   *translator
 	now   time.Time
 	ports map[string]string
+	// numbers says that the line has sequence numbers.
+	numbers bool
 }
 
 var scriptNames = map[string]netip.Addr{
 	"h": addr("192.168.1.10"), "i": addr("192.168.1.11"), "g": addr("192.168.1.1"), "o": addr("198.51.100.1"),
-	"s": addr("203.0.113.10"), "t": addr("203.0.113.20"), "x": addr("192.0.2.1"),
+	"p": addr("198.51.100.2"), "q": addr("198.51.100.3"), "s": addr("203.0.113.10"), "t": addr("203.0.113.20"), "x": addr("192.0.2.1"),
 }
 
 func newTestTranslator(cfg NAT) *translator {
-	return newTranslator(cfg, prefix("192.168.1.0/24"), scriptNames["g"], scriptNames["o"], rand.New(rand.NewPCG(1, 2)))
+	return newTranslator(cfg, prefix("192.168.1.0/24"), scriptNames["g"], pool(cfg.Addresses), rand.New(rand.NewPCG(1, 2)))
+}
+
+// pool is the outside addresses: o, and the ones after it.
+func pool(n int) []netip.Addr {
+	return (&addresses{outside: scriptNames["o"]}).public(max(1, n))
 }
 
 func runTranscript(t *testing.T, cfg NAT, script string) {
@@ -50,6 +59,7 @@ func runTranscript(t *testing.T, cfg NAT, script string) {
 
 func (s *transcript) step(words []string) string {
 	var out []emit
+	s.numbers = false
 	switch words[0] {
 	case "wait":
 		d, err := time.ParseDuration(words[1])
@@ -78,13 +88,24 @@ func (s *transcript) build(w []string) frame {
 		return f
 	}
 	if kind, ok := strings.CutPrefix(w[2], "icmp"); ok {
-		quoted, _ := parse(newTCP(s.endpoint(w[3]), s.endpoint(w[4]), SYN, 7, 0))
+		seq := uint32(7)
+		if len(w) > 5 {
+			s.numbers, seq = true, s.number(w[5])
+		}
+		quoted, _ := parse(newTCP(s.endpoint(w[3]), s.endpoint(w[4]), SYN, seq, 0))
 		f := icmpError(&quoted, src.Addr(), atoi(kind), 1)
 		p, _ := parse(f)
 		p.setDestination(dst)
 		return f
 	}
-	f := newTCP(src, dst, scriptFlags(w[2]), 100, 200)
+	seq, ack := uint32(100), uint32(200)
+	if len(w) > 3 && !strings.HasPrefix(w[3], "ttl") {
+		s.numbers, seq, ack = true, s.number(w[3]), 0
+	}
+	if len(w) > 4 {
+		ack = s.number(w[4])
+	}
+	f := newTCP(src, dst, scriptFlags(w[2]), seq, ack)
 	for _, o := range w[3:] {
 		if ttl, ok := strings.CutPrefix(o, "ttl"); ok {
 			p, _ := parse(f)
@@ -94,6 +115,23 @@ func (s *transcript) build(w []string) frame {
 		}
 	}
 	return f
+}
+
+// number reads a sequence number.
+func (s *transcript) number(w string) uint32 {
+	w, shifted := strings.CutSuffix(w, "+d")
+	n, err := strconv.ParseUint(w, 10, 32)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if shifted {
+		for _, m := range s.nat.mappings {
+			for _, x := range m.sessions {
+				n += uint64(x.shift)
+			}
+		}
+	}
+	return uint32(n)
 }
 
 func atoi(s string) byte {
@@ -127,7 +165,7 @@ func (s *transcript) render(out []emit) string {
 		if err := verify(e.f); err != nil {
 			s.t.Error(err)
 		}
-		all = append(all, direction(e)+" "+describe(&p))
+		all = append(all, direction(e)+" "+s.describe(&p))
 	}
 	if all == nil {
 		return "nothing"
@@ -142,8 +180,12 @@ func direction(e emit) string {
 	return "out"
 }
 
-func describe(p *packet) string {
+func (s *transcript) describe(p *packet) string {
 	switch {
+	case p.proto == protoTCP && s.numbers && p.flags()&ACK != 0:
+		return fmt.Sprintf("%s %s %v %d %d", short(p.src), short(p.dst), p.flags(), p.seq(), p.ack())
+	case p.proto == protoTCP && s.numbers:
+		return fmt.Sprintf("%s %s %v %d", short(p.src), short(p.dst), p.flags(), p.seq())
 	case p.proto == protoTCP:
 		return fmt.Sprintf("%s %s %v", short(p.src), short(p.dst), p.flags())
 	case p.echo():
@@ -151,7 +193,11 @@ func describe(p *packet) string {
 	}
 	ip, l4, _ := splitIPv4(p.l4[quoteAt:])
 	src, dst := endpoints(ip, l4, protoTCP)
-	return fmt.Sprintf("%s %s icmp%d %s %s", short(p.src), short(p.dst), p.l4[0], short(src), short(dst))
+	text := fmt.Sprintf("%s %s icmp%d %s %s", short(p.src), short(p.dst), p.l4[0], short(src), short(dst))
+	if s.numbers {
+		text += fmt.Sprint(" ", binary.BigEndian.Uint32(l4[4:]))
+	}
+	return text
 }
 
 func short(a netip.AddrPort) string {
@@ -173,6 +219,9 @@ func (s *transcript) matches(got, want string) bool {
 	}
 	for i := range w {
 		host, v, isVar := strings.Cut(w[i], ":$")
+		if strings.HasSuffix(w[i], "+d") {
+			w[i] = strconv.FormatUint(uint64(s.number(w[i])), 10)
+		}
 		if !isVar {
 			if g[i] != w[i] {
 				return false

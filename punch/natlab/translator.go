@@ -11,11 +11,13 @@ import (
 type translator struct {
 	cfg     NAT
 	lan     netip.Prefix
-	gateway netip.Addr // its inside address
-	outside netip.Addr
+	gateway netip.Addr   // its inside address
+	pool    []netip.Addr // outside addresses; the first is its own
 
 	mappings map[mapKey]*mapping
-	ports    map[uint16]*mapping // by outside port
+	ports    map[netip.Addr]map[uint16]*mapping // by outside address and port
+	paired   map[netip.Addr]int                 // which of the pool an inside address has
+	synRates map[netip.Addr]*limiter            // by inside address
 	alloc    allocator
 	echoes   map[uint16]echo // by outside identifier
 	blocked  map[pair]time.Time
@@ -34,22 +36,28 @@ type pair struct{ inside, remote netip.AddrPort }
 
 // delayed is an answer that an outbound SYN for the same session calls off.
 type delayed struct {
-	due    time.Time
-	f      frame
-	port   uint16 // outside
-	remote netip.AddrPort
+	due time.Time
+	f   frame
+	// outside and remote are the ends of what would be the session.
+	outside, remote netip.AddrPort
 }
 
-func newTranslator(cfg NAT, lan netip.Prefix, gateway, outside netip.Addr, rng *rand.Rand) *translator {
-	return &translator{
-		cfg: cfg, lan: lan, gateway: gateway, outside: outside,
+func newTranslator(cfg NAT, lan netip.Prefix, gateway netip.Addr, pool []netip.Addr, rng *rand.Rand) *translator {
+	t := &translator{
+		cfg: cfg, lan: lan, gateway: gateway, pool: pool,
 		mappings: map[mapKey]*mapping{},
-		ports:    map[uint16]*mapping{},
+		ports:    map[netip.Addr]map[uint16]*mapping{},
+		paired:   map[netip.Addr]int{},
+		synRates: map[netip.Addr]*limiter{},
 		alloc:    newAllocator(cfg.Allocation, rng),
 		echoes:   map[uint16]echo{},
 		blocked:  map[pair]time.Time{},
 		limit:    limiter{rate: cfg.Unsolicited.Rate, burst: cfg.Unsolicited.Burst},
 	}
+	for _, a := range pool {
+		t.ports[a] = map[uint16]*mapping{}
+	}
+	return t
 }
 
 // fromInside takes a frame from the LAN and appends what comes of it to out. It may rewrite the frame in place.
@@ -62,10 +70,13 @@ func (t *translator) fromInside(now time.Time, f frame, out []emit) []emit {
 	case dst == t.gateway:
 		return t.toGateway(&p, out)
 	case t.lan.Contains(dst):
+		if t.cfg.Isolated {
+			return out
+		}
 		return append(out, emit{p.frame, true})
 	case !p.hop():
 		return appendFrame(out, icmpError(&p, t.gateway, icmpTimeExceeded, 0), true)
-	case dst == t.outside:
+	case t.ports[dst] != nil:
 		return t.hairpin(now, &p, out)
 	}
 	return t.outbound(now, &p, out)
@@ -96,19 +107,37 @@ func (t *translator) outbound(now time.Time, p *packet, out []emit) []emit {
 }
 
 func (t *translator) outboundTCP(now time.Time, p *packet, out []emit) []emit {
+	if !t.synMayLeave(now, p) {
+		return out
+	}
 	m, s := t.outboundSession(now, p)
 	if s == nil {
-		if t.cfg.ExpiredRST {
+		if t.cfg.ExpiredRST && !p.flags().opens() {
 			out = appendFrame(out, resetFor(p), true)
 		}
 		return out
 	}
+	if !t.accepts(s, p, false) {
+		return out
+	}
 	if p.flags().opens() {
-		t.callOff(m.port, p.dst)
+		t.callOff(m.outside, p.dst)
 	}
 	s.advance(now, p, false, &t.cfg)
-	p.setSource(netip.AddrPortFrom(t.outside, m.port))
+	if s.shift != 0 {
+		p.shiftSequence(s.shift)
+	}
+	p.setSource(m.outside)
 	return append(out, emit{p.frame, false})
+}
+
+// accepts reports whether a segment is in its session's window. A new connection in a closed session starts all over.
+func (t *translator) accepts(s *session, p *packet, inbound bool) bool {
+	if s.closed && p.flags().opens() {
+		*s = session{remote: s.remote}
+		t.track(s)
+	}
+	return s.window == nil || s.window.accept(p, inbound, s.unanswered())
 }
 
 // outboundSession finds the session of a segment from inside, and makes one for a SYN.
@@ -116,8 +145,7 @@ func (t *translator) outboundSession(now time.Time, p *packet) (*mapping, *sessi
 	if t.isBlocked(now, pair{p.src, p.dst}) {
 		return nil, nil
 	}
-	key := t.cfg.Mapping.key(p.src, p.dst)
-	m := t.mappings[key]
+	m := t.find(p.src, p.dst)
 	if m != nil {
 		if s := m.session(now, p.dst); s != nil && !(p.flags().opens() && t.cfg.Mapping == PerConnection && s.closed) {
 			return m, s
@@ -130,18 +158,21 @@ func (t *translator) outboundSession(now time.Time, p *packet) (*mapping, *sessi
 		t.forget(m)
 		m = nil
 	}
+	if t.exhausted(now, p.src.Addr(), m == nil) {
+		return nil, nil
+	}
 	if m == nil {
-		if m = t.newMapping(now, key, p.src); m == nil {
+		if m = t.newMapping(now, p.src, p.dst); m == nil {
 			return nil, nil
 		}
 	}
-	return m, m.add(p.dst)
+	return m, t.add(m, p.dst)
 }
 
 // fromOutside takes a frame from the Internet and appends what comes of it to out. It may rewrite the frame in place.
 func (t *translator) fromOutside(now time.Time, f frame, out []emit) []emit {
 	p, ok := parse(f)
-	if !ok || p.dst.Addr() != t.outside {
+	if !ok || t.ports[p.dst.Addr()] == nil {
 		return out
 	}
 	switch {
@@ -159,7 +190,7 @@ func (t *translator) fromOutside(now time.Time, f frame, out []emit) []emit {
 }
 
 func (t *translator) inboundTCP(now time.Time, p *packet, out []emit) []emit {
-	m := t.ports[p.dst.Port()]
+	m := t.owner(p.dst)
 	if m == nil {
 		return t.unsolicited(now, p, out)
 	}
@@ -171,11 +202,17 @@ func (t *translator) inboundTCP(now time.Time, p *packet, out []emit) []emit {
 		if !p.flags().opens() || !m.admits(now, t.cfg.Filtering, p.src) {
 			return t.unsolicited(now, p, out)
 		}
-		s = m.add(p.src)
+		s = t.add(m, p.src)
 	} else if s.unanswered() && p.flags().opens() && t.cfg.InboundAfterOutbound != AcceptInbound {
 		if t.cfg.InboundAfterOutbound == ResetInbound {
 			out = appendFrame(out, resetFor(p), false)
 		}
+		return out
+	}
+	if s.shift != 0 {
+		p.unshiftAcknowledgement(s.shift)
+	}
+	if !t.accepts(s, p, true) {
 		return out
 	}
 	if s.unanswered() && p.flags()&RST != 0 {
@@ -189,7 +226,7 @@ func (t *translator) inboundTCP(now time.Time, p *packet, out []emit) []emit {
 // deliver passes a segment to the mapping's inside endpoint. The NAT is a hop, so the segment may end here.
 func (t *translator) deliver(p *packet, m *mapping, out []emit) []emit {
 	if !p.hop() {
-		return appendFrame(out, icmpError(p, t.outside, icmpTimeExceeded, 0), t.lan.Contains(p.src.Addr()))
+		return appendFrame(out, icmpError(p, t.pool[0], icmpTimeExceeded, 0), t.lan.Contains(p.src.Addr()))
 	}
 	p.setDestination(m.inside)
 	return append(out, emit{p.frame, true})
@@ -201,20 +238,20 @@ func (t *translator) unsolicited(now time.Time, p *packet, out []emit) []emit {
 	if p.flags()&RST != 0 || u.Answer == Silent || !t.limit.allow(now) {
 		return out
 	}
-	f := icmpError(p, t.outside, icmpUnreachable, codePort)
+	f := icmpError(p, p.dst.Addr(), icmpUnreachable, codePort)
 	if u.Answer == Reset {
 		f = resetFor(p)
 	}
 	if u.After > 0 && p.flags().opens() {
-		t.pending = append(t.pending, delayed{now.Add(u.After), f, p.dst.Port(), p.src})
+		t.pending = append(t.pending, delayed{now.Add(u.After), f, p.dst, p.src})
 		return out
 	}
 	return append(out, emit{f, false})
 }
 
 // callOff drops the delayed answers for a connection whose SYN has left.
-func (t *translator) callOff(port uint16, remote netip.AddrPort) {
-	t.pending = slices.DeleteFunc(t.pending, func(d delayed) bool { return d.port == port && d.remote == remote })
+func (t *translator) callOff(outside, remote netip.AddrPort) {
+	t.pending = slices.DeleteFunc(t.pending, func(d delayed) bool { return d.outside == outside && d.remote == remote })
 }
 
 // tick appends the delayed answers that are due.
@@ -258,7 +295,7 @@ func (t *translator) hairpin(now time.Time, p *packet, out []emit) []emit {
 	case HairpinReset:
 		return appendFrame(out, resetFor(p), true)
 	case HairpinInternal:
-		if m := t.ports[p.dst.Port()]; m != nil {
+		if m := t.owner(p.dst); m != nil {
 			return t.deliver(p, m, out)
 		}
 	case HairpinExternal:

@@ -1,6 +1,9 @@
 package natlab
 
 import (
+	"maps"
+	"net/netip"
+	"slices"
 	"testing"
 	"time"
 )
@@ -177,11 +180,121 @@ func TestTranslator(t *testing.T) {
 			in s:80 o:5000 .  -> in s:80 h:5000 .
 			wait 351s         -> nothing
 			out h:5000 s:80 . -> in s:80 h:5000 R`},
+		{"collision: random for each flow", NAT{Allocation: Allocation{Fallback: FallbackPerFlow}}, `
+			out h:5000 s:80 S -> out o:5000 s:80 S
+			out i:5000 s:80 S -> out o:$a s:80 S
+			out i:5000 t:80 S -> out o:$b t:80 S
+			out i:5000 s:80 S -> out o:$a s:80 S
+			in t:80 o:$b S.   -> in t:80 i:5000 S.
+			in t:80 o:$a S.   -> nothing
+			out i:6000 s:80 S -> out o:6000 s:80 S
+			out i:6000 t:80 S -> out o:6000 t:80 S`},
+		{"collision: the next port", NAT{Allocation: Allocation{Fallback: FallbackSequential}}, `
+			out h:5000 s:80 S -> out o:5000 s:80 S
+			out i:5000 s:80 S -> out o:5001 s:80 S
+			out i:5000 t:80 S -> out o:5001 t:80 S
+			out h:65535 s:80 S -> out o:65535 s:80 S
+			out i:65535 s:80 S -> out o:1024 s:80 S`},
+		{"collision: nothing", NAT{Allocation: Allocation{Fallback: FallbackNone}}, `
+			out h:5000 s:80 S -> out o:5000 s:80 S
+			out i:5000 t:80 S -> nothing`},
+		{"paired pooling: a host has one address", NAT{Addresses: 2}, `
+			out h:5000 s:80 S -> out o:5000 s:80 S
+			out i:5000 s:80 S -> out p:5000 s:80 S
+			out h:5001 s:80 S -> out o:5001 s:80 S
+			out i:5001 s:80 S -> out p:5001 s:80 S
+			in s:80 p:5001 S. -> in s:80 i:5001 S.
+			in s:80 q:5001 S. -> nothing`},
+		{"hairpin between two addresses", NAT{Addresses: 2, Hairpin: HairpinExternal, Filtering: EIF}, `
+			out h:5000 s:80 S   -> out o:5000 s:80 S
+			out i:5000 s:80 S   -> out p:5000 s:80 S
+			out h:5000 p:5000 S -> in o:5000 i:5000 S`},
+		{"quota of sessions", NAT{Quota: Quota{Sessions: 2}, SynSent: 5 * time.Second}, `
+			out h:5000 s:80 S -> out o:5000 s:80 S
+			out h:5000 t:80 S -> out o:5000 t:80 S
+			out h:5000 x:80 S -> nothing
+			out i:5001 x:80 S -> out o:5001 x:80 S
+			wait 6s           -> nothing
+			out h:5000 x:80 S -> out o:5000 x:80 S`},
+		{"quota of ports", NAT{Quota: Quota{Ports: 1}}, `
+			out h:5000 s:80 S -> out o:5000 s:80 S
+			out h:5000 t:80 S -> out o:5000 t:80 S
+			out h:5001 s:80 S -> nothing
+			out i:5001 s:80 S -> out o:5001 s:80 S`},
+		{"rate of SYNs", NAT{Quota: Quota{SYNs: 1, Burst: 2}}, `
+			out h:5000 s:80 S -> out o:5000 s:80 S
+			out h:5001 s:80 S -> out o:5001 s:80 S
+			out h:5002 s:80 S -> nothing
+			out i:5003 s:80 S -> out o:5003 s:80 S
+			wait 1s           -> nothing
+			out h:5002 s:80 S -> out o:5002 s:80 S`},
+		{"an isolated subscriber", NAT{Isolated: true}, `
+			out h:1 i:2 S   -> nothing
+			out h:1 g:80 S  -> in g:80 h:1 R.`},
+		{"strict: a connection", NAT{Tracking: Strict}, `
+			out h:5000 s:80 S 1000       -> out o:5000 s:80 S 1000
+			in s:80 o:5000 S. 7000 1001  -> in s:80 h:5000 S. 7000 1001
+			out h:5000 s:80 . 1001 7001  -> out o:5000 s:80 . 1001 7001
+			in s:80 o:5000 . 7001 1001   -> in s:80 h:5000 . 7001 1001
+			in s:80 o:5000 . 99007001 1001 -> nothing
+			in s:80 o:5000 R 99007001 0  -> nothing
+			out h:5000 s:80 . 1001 99007001 -> nothing
+			in s:80 o:5000 R 7001 0      -> in s:80 h:5000 R 7001`},
+		{"strict: simultaneous open", NAT{Tracking: Strict}, `
+			out h:5000 x:80 S 1000       -> out o:5000 x:80 S 1000
+			in x:80 o:5000 S 7000        -> in x:80 h:5000 S 7000
+			out h:5000 x:80 S. 1000 7001 -> out o:5000 x:80 S. 1000 7001
+			in x:80 o:5000 S. 7000 1001  -> in x:80 h:5000 S. 7000 1001`},
+		{"strict: nobody but the dial answers the SYN that it let in", NAT{Tracking: Strict}, `
+			out h:5000 x:80 S 1000         -> out o:5000 x:80 S 1000
+			in x:80 o:5000 S 7000          -> in x:80 h:5000 S 7000
+			out h:5000 x:80 S. 990000 7001 -> nothing`},
+		{"liberal: a listener does", NAT{}, `
+			out h:5000 x:80 S 1000         -> out o:5000 x:80 S 1000
+			in x:80 o:5000 S 7000          -> in x:80 h:5000 S 7000
+			out h:5000 x:80 S. 990000 7001 -> out o:5000 x:80 S. 990000 7001`},
+		{"strict: a redial is believed, the RST of another dial is not", NAT{Tracking: Strict, OnRST: Delete}, `
+			out h:5000 x:80 S 1000      -> out o:5000 x:80 S 1000
+			in x:80 o:5000 R. 0 900000  -> nothing
+			out h:5000 x:80 S 9000      -> out o:5000 x:80 S 9000
+			in x:80 o:5000 S 7000       -> in x:80 h:5000 S 7000
+			out h:5000 x:80 S. 9000 7001 -> out o:5000 x:80 S. 9000 7001`},
+		{"strict: the RST of a closed port", NAT{Tracking: Strict, OnRST: Delete}, `
+			out h:5000 x:80 S 1000      -> out o:5000 x:80 S 1000
+			in x:80 o:5000 R. 0 1001    -> in x:80 h:5000 R. 0 1001
+			in x:80 o:5000 S 7000       -> nothing`},
+		{"sequence numbers of its own", NAT{Tracking: RewriteISN}, `
+			out h:5000 s:80 S 1000         -> out o:5000 s:80 S 1000+d
+			in s:80 o:5000 S. 7000 1001+d  -> in s:80 h:5000 S. 7000 1001
+			out h:5000 s:80 . 1001 7001    -> out o:5000 s:80 . 1001+d 7001
+			in s o icmp3 o:5000 s:80 7+d   -> in s h icmp3 h:5000 s:80 7`},
 		{"hops", NAT{}, `
 			out h:5000 s:80 S ttl1 -> in g h icmp11 h:5000 s:80
 			out h:5000 s:80 S ttl2 -> out o:5000 s:80 S
 			in s:80 o:5000 S. ttl1 -> out o s icmp11 s:80 o:5000`},
 	} {
 		t.Run(tt.name, func(t *testing.T) { runTranscript(t, tt.nat, tt.script) })
+	}
+}
+
+// TestArbitraryPooling guards the mapping of an endpoint, which is one for all destinations, while those of others are on any
+// address.
+func TestArbitraryPooling(t *testing.T) {
+	nat := newTestTranslator(NAT{Addresses: 3, Pooling: Arbitrary})
+	seen := map[netip.Addr]int{}
+	for port := range uint16(60) {
+		var outside netip.AddrPort
+		for _, to := range []string{"203.0.113.10:80", "203.0.113.20:80"} {
+			syn := newTCP(netip.AddrPortFrom(scriptNames["h"], 5000+port), netip.MustParseAddrPort(to), SYN, 1, 0)
+			p, _ := parse(nat.fromInside(time.Unix(1, 0), syn, nil)[0].f)
+			if outside.IsValid() && p.src != outside {
+				t.Errorf("port %d is %v and %v", 5000+port, outside, p.src)
+			}
+			outside = p.src
+		}
+		seen[outside.Addr()]++
+	}
+	if len(seen) != 3 || slices.Min(slices.Collect(maps.Values(seen))) < 5 {
+		t.Errorf("60 mappings are on %v", seen)
 	}
 }

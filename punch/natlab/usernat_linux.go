@@ -7,7 +7,7 @@ import (
 
 // userNAT moves frames through a translator.
 type userNAT struct {
-	site       *site
+	box        *box
 	quit, done chan struct{}
 
 	mu sync.Mutex
@@ -32,12 +32,9 @@ func (n *userNAT) fromOutside(f frame) {
 func (n *userNAT) send(out []emit) {
 	for _, e := range out {
 		if !e.inside {
-			n.site.fabric.forward(n.site.link, e.f)
-			continue
-		}
-		p, ok := parse(e.f)
-		if t := n.site.cables[p.dst.Addr()]; ok && t != nil {
-			t.write(e.f)
+			n.box.out.send(e.f)
+		} else {
+			n.box.toInside(e.f)
 		}
 	}
 }
