@@ -97,22 +97,15 @@ func (b *box) plugHosts(hosts []*Host) error {
 	for i, h := range hosts {
 		port := cablePort(i, len(hosts))
 		devices = append(devices, port)
-		h.addr, h.gateway = nth(b.lan, b.used), b.lan.Addr()
+		h.addrs, h.gateway = []netip.Prefix{netip.PrefixFrom(nth(b.lan, b.used), b.lan.Bits())}, b.lan.Addr()
 		b.used++
+		h.plug = plug{wired: true, router: b.router, port: port}
 		h.cut = func(cut bool) error { return cutCable(b.router, port, h, cut) }
-		if err := h.ns.run(func() error { return b.plugHost(h) }); err != nil {
+		if err := h.ns.run(h.comeUp); err != nil {
 			return err
 		}
 	}
 	return b.router.run(func() error { return awaitUp(devices...) })
-}
-
-// plugHost runs in the host's namespace.
-func (b *box) plugHost(h *Host) error {
-	if err := configure(hostDevice, h.gateway, netip.PrefixFrom(h.addr, b.lan.Bits())); err != nil {
-		return err
-	}
-	return awaitUp(hostDevice)
 }
 
 // setupRouter runs in the router's namespace.

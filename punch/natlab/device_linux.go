@@ -1,12 +1,14 @@
 package natlab
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"time"
 
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 )
 
 // hostDevice is the name of a host's interface.
@@ -33,6 +35,28 @@ func configure(device string, gateway netip.Addr, addrs ...netip.Prefix) error {
 	route := &netlink.Route{LinkIndex: l.Attrs().Index, Gw: gateway.AsSlice()}
 	if err := netlink.RouteAdd(route); err != nil {
 		return fmt.Errorf("natlab: add a default route via %v: %w", gateway, err)
+	}
+	return nil
+}
+
+// takeDown has a device lose its addresses and go down, as when its cable is pulled and its lease ends.
+func takeDown(device string) error {
+	l, err := netlink.LinkByName(device)
+	if err != nil {
+		return fmt.Errorf("natlab: find %s: %w", device, err)
+	}
+	addrs, err := netlink.AddrList(l, netlink.FAMILY_ALL)
+	if err != nil {
+		return fmt.Errorf("natlab: list the addresses of %s: %w", device, err)
+	}
+	if err := netlink.LinkSetDown(l); err != nil {
+		return fmt.Errorf("natlab: take down %s: %w", device, err)
+	}
+	for _, a := range addrs {
+		// IPv6 addresses vanish by themselves.
+		if err := netlink.AddrDel(l, &a); err != nil && !errors.Is(err, unix.EADDRNOTAVAIL) {
+			return fmt.Errorf("natlab: remove %v from %s: %w", a.IPNet, device, err)
+		}
 	}
 	return nil
 }

@@ -49,7 +49,7 @@ func fuzzedNAT(axes uint32) NAT {
 	bits := func(i int) uint8 { return uint8(axes >> (2 * i) & 3) }
 	return NAT{
 		Mapping:              Mapping(bits(0)),
-		Allocation:           Allocation{Kind: AllocationKind(bits(1))},
+		Allocation:           Allocation{Kind: AllocationKind(bits(1)), Fallback: Fallback(bits(15)), Parity: bits(12)/2 == 1},
 		Filtering:            Filtering(bits(2) % 3),
 		Unsolicited:          Unsolicited{Answer: Answer(bits(3) % 3), After: time.Duration(bits(4) % 2)},
 		InboundAfterOutbound: InboundSYN(bits(5) % 3),
@@ -57,6 +57,11 @@ func fuzzedNAT(axes uint32) NAT {
 		OnICMP:               ErrorPolicy(bits(7) % 3),
 		Hairpin:              Hairpin(bits(8)),
 		ExpiredRST:           bits(9)%2 == 1,
+		Tracking:             Tracking(bits(10) % 3),
+		Addresses:            int(bits(11)),
+		Pooling:              Pooling(bits(11) % 2),
+		Isolated:             bits(12)%2 == 1,
+		Quota:                Quota{Sessions: int(bits(13)), SYNs: float64(bits(14)), Burst: 9},
 	}
 }
 

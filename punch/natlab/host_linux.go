@@ -10,26 +10,33 @@ import (
 
 // Host is a machine of the lab. Its methods are safe for concurrent use.
 type Host struct {
-	name                             string
-	ns                               *namespace
-	addr, public, alternate, gateway netip.Addr
-	cut                              func(bool) error
+	name               string
+	ns                 *namespace
+	alternate, gateway netip.Addr
+	plug               plug
+	cut                func(bool) error
 
 	// ctx ends when the lab is closed.
 	ctx    context.Context
 	cancel context.CancelFunc
 
 	mu       sync.Mutex
+	addrs    []netip.Prefix // its own, the main one first
+	public   netip.Addr
 	commands map[*Cmd]struct{} // started and not yet waited for
 	captures map[*Capture]struct{}
 	closed   bool
 }
 
 // Addr is the host's own address: a private one behind a NAT.
-func (h *Host) Addr() netip.Addr { return h.addr }
+func (h *Host) Addr() netip.Addr { return h.addresses()[0].Addr() }
 
-// PublicAddr is the outside address of the host's NAT, or Addr without one.
-func (h *Host) PublicAddr() netip.Addr { return h.public }
+// PublicAddr is the outside address of the host's NAT, the first one of several, or Addr without one.
+func (h *Host) PublicAddr() netip.Addr {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.public
+}
 
 // Alternate is the server's second address; hosts A and B have none.
 func (h *Host) Alternate() netip.Addr { return h.alternate }

@@ -34,7 +34,12 @@ func (*Lab) String() string                    { return errLinux.Error() }
 func (*Lab) Tap(func(Packet)) (remove func())  { return func() {} }
 func (*Lab) Spoil(func(Packet) bool)           {}
 func (*Lab) Cut(*Host, bool) error             { return errLinux }
+func (*Lab) Unplug(*Host) error                { return errLinux }
+func (*Lab) Plug(*Host, netip.Addr) error      { return errLinux }
 func Probe(*Lab, *Host) (b Behaviour, _ error) { return b, errLinux }
+
+// ProbeSlowly says that natlab needs Linux.
+func ProbeSlowly(*Lab, *Host) (b Behaviour, _ error) { return b, errLinux }
 
 // Host can't be made on this system.
 type Host struct{}

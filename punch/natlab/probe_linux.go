@@ -73,7 +73,7 @@ func (p *prober) mapping() error {
 	var listeners [3]*socket
 	var port uint16
 	var first *socket
-	for i, a := range []netip.Addr{p.lab.Server.addr, p.lab.Server.addr, p.lab.Server.alternate} {
+	for i, a := range []netip.Addr{p.lab.Server.Addr(), p.lab.Server.Addr(), p.lab.Server.alternate} {
 		l, err := p.listen(a)
 		if err != nil {
 			return err
@@ -118,7 +118,7 @@ func mappingOf(seen [4]netip.AddrPort) Mapping {
 
 // allocation makes mappings one after the other.
 func (p *prober) allocation() error {
-	l, err := p.listen(p.lab.Server.addr)
+	l, err := p.listen(p.lab.Server.Addr())
 	if err != nil {
 		return err
 	}
@@ -148,7 +148,7 @@ func (p *prober) allocation() error {
 
 // filtering dials a mapping with a connection to one endpoint, behind which the host listens, from two others.
 func (p *prober) filtering() error {
-	l, err := p.listen(p.lab.Server.addr)
+	l, err := p.listen(p.lab.Server.Addr())
 	if err != nil {
 		return err
 	}
@@ -167,7 +167,7 @@ func (p *prober) filtering() error {
 	if err != nil {
 		return err
 	}
-	neighbour, err := p.start(netip.AddrPortFrom(p.lab.Server.addr, 0), outside)
+	neighbour, err := p.start(netip.AddrPortFrom(p.lab.Server.Addr(), 0), outside)
 	if err != nil {
 		return err
 	}
@@ -190,7 +190,7 @@ func (p *prober) filterOf(stranger, neighbour *socket) (Filtering, error) {
 }
 
 // stranger is an outside endpoint that nothing uses.
-func (p *prober) stranger() netip.AddrPort { return netip.AddrPortFrom(p.host.public, 7) }
+func (p *prober) stranger() netip.AddrPort { return netip.AddrPortFrom(p.host.PublicAddr(), 7) }
 
 func (p *prober) unsolicited() (err error) {
 	p.found.Unsolicited, err = p.dial(netip.AddrPortFrom(p.lab.Server.alternate, 0), p.stranger())
@@ -244,7 +244,7 @@ func (p *prober) hairpin() error {
 	if p.found.Terminated {
 		return nil
 	}
-	l, err := p.listen(p.lab.Server.addr)
+	l, err := p.listen(p.lab.Server.Addr())
 	if err != nil {
 		return err
 	}

@@ -26,7 +26,7 @@ func (p *prober) close() {
 }
 
 // inner is an endpoint of the host with a port, or any.
-func (p *prober) inner(port uint16) netip.AddrPort { return netip.AddrPortFrom(p.host.addr, port) }
+func (p *prober) inner(port uint16) netip.AddrPort { return netip.AddrPortFrom(p.host.Addr(), port) }
 
 // listen opens a listener on one of the server's addresses.
 func (p *prober) listen(a netip.Addr) (*socket, error) {
@@ -77,14 +77,14 @@ func (p *prober) dial(from, to netip.AddrPort) (Answer, error) {
 
 // mute makes an endpoint of the server that answers no SYN: a listener whose queue is full.
 func (p *prober) mute() (netip.AddrPort, error) {
-	l, err := p.open(p.lab.Server, netip.AddrPortFrom(p.lab.Server.addr, 0))
+	l, err := p.open(p.lab.Server, netip.AddrPortFrom(p.lab.Server.Addr(), 0))
 	if err != nil {
 		return netip.AddrPort{}, err
 	}
 	if err := l.listen(0); err != nil {
 		return netip.AddrPort{}, err
 	}
-	a, err := p.dial(netip.AddrPortFrom(p.lab.Server.addr, 0), l.local())
+	a, err := p.dial(netip.AddrPortFrom(p.lab.Server.Addr(), 0), l.local())
 	if a != Accepted {
 		return netip.AddrPort{}, orAnswer(err, "fill a listener's queue", a)
 	}
@@ -93,7 +93,7 @@ func (p *prober) mute() (netip.AddrPort, error) {
 
 // refusing is an endpoint of the server where nobody listens.
 func (p *prober) refusing() (netip.AddrPort, error) {
-	s, err := p.open(p.lab.Server, netip.AddrPortFrom(p.lab.Server.addr, 0))
+	s, err := p.open(p.lab.Server, netip.AddrPortFrom(p.lab.Server.Addr(), 0))
 	if err != nil {
 		return netip.AddrPort{}, err
 	}
@@ -161,7 +161,7 @@ func (p *prober) reaches(from, to netip.AddrPort) (bool, error) {
 	defer s.close()
 	for deadline := time.Now().Add(p.wait); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 		for _, k := range p.inside.Packets()[before:] {
-			if k.Event == Delivered && k.Src == from && k.Dst.Addr() == p.host.addr && k.Flags.opens() {
+			if k.Event == Delivered && k.Src == from && k.Dst.Addr() == p.host.Addr() && k.Flags.opens() {
 				return true, nil
 			}
 		}

@@ -152,7 +152,7 @@ func (p *prober) poisoning() error {
 	if p.found.Terminated || !p.found.Translated || p.found.Mapping != EIM {
 		return nil
 	}
-	l, err := p.listen(p.lab.Server.addr)
+	l, err := p.listen(p.lab.Server.Addr())
 	if err != nil {
 		return err
 	}

@@ -127,19 +127,20 @@ func (s *site) addHost(name string) (*Host, error) {
 
 // addTUN plugs a host into an outlet.
 func (s *site) addTUN(h *Host, out outlet) error {
-	h.addr, h.gateway = out.addrs[0].Addr(), out.gateway
+	h.addrs, h.gateway, h.plug = out.addrs, out.gateway, plug{at: out}
 	var t *tun
 	err := h.ns.run(func() (err error) {
 		if t, err = openTUN(hostDevice, s.offload); err != nil {
 			return err
 		}
 		s.tuns = append(s.tuns, t)
-		return configure(hostDevice, h.gateway, out.addrs...)
+		return h.comeUp()
 	})
 	if err != nil {
 		return err
 	}
 	h.cut = func(cut bool) error { t.cut.Store(cut); return nil }
+	h.plug.deliver = t.write
 	out.plug(t.write)
 	s.pumps = append(s.pumps, func() { t.pump(out.send) })
 	return nil

@@ -8,7 +8,7 @@ import (
 // String draws the lab with its addresses, delays and profiles.
 func (l *Lab) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "server %v, %v ──TUN── fabric\n", l.Server.addr, l.Server.alternate)
+	fmt.Fprintf(&b, "server %v, %v ──TUN── fabric\n", l.Server.Addr(), l.Server.alternate)
 	for _, s := range l.sites[1:] {
 		s.draw(&b, s == l.sites[len(l.sites)-1])
 	}
@@ -30,7 +30,7 @@ func (s *site) draw(b *strings.Builder, last bool) {
 		fmt.Fprintf(b, "%s%s      %s\n", indent, bar(last), x.describe())
 	}
 	for _, h := range s.hosts {
-		fmt.Fprintf(b, "%s%s      host %s %v\n", indent, bar(last), h.name, h.addr)
+		fmt.Fprintf(b, "%s%s      host %s %v\n", indent, bar(last), h.name, h.Addr())
 	}
 }
 
