@@ -12,6 +12,7 @@ type box struct {
 	profile Profile
 	out     outlet
 	lan     netip.Prefix // its inside address, and the network's length
+	net6    netip.Prefix // the hosts' IPv6 network, if hosts are connected by cables and have one
 
 	inside table[func(frame)] // who takes what is for an inside address
 	used   int                // inside addresses that are given away
@@ -24,8 +25,8 @@ type box struct {
 }
 
 // addBox makes a NAT. Hosts are for a kernel NAT to be connected by cables; without, its inside is for [box.outlet].
-func (s *site) addBox(p Profile, out outlet, lan netip.Prefix, hosts []*Host) (*box, error) {
-	b := &box{site: s, profile: p, out: out, lan: lan}
+func (s *site) addBox(p Profile, out outlet, lan netip.Prefix, hosts []*Host, net6 netip.Prefix) (*box, error) {
+	b := &box{site: s, profile: p, out: out, lan: lan, net6: net6}
 	s.boxes = append(s.boxes, b)
 	if p.Kernel {
 		return b, b.buildKernel(hosts)
@@ -79,7 +80,11 @@ func (b *box) buildKernel(hosts []*Host) (err error) {
 		return err
 	}
 	b.out.plug(b.wan.write)
-	b.site.pumps = append(b.site.pumps, func() { b.wan.pump(b.out.send) })
+	var send6 func(frame)
+	if b.net6.IsValid() {
+		send6 = func(f frame) { b.site.fabric.forward(b.site.link, f) }
+	}
+	b.site.pumps = append(b.site.pumps, func() { b.wan.pump(byVersion(b.out.send, send6)) })
 	if b.wired != nil {
 		b.site.pumps = append(b.site.pumps, func() { b.wired.pump(b.toInside) })
 	} else if err := b.plugHosts(hosts); err != nil {
@@ -100,6 +105,11 @@ func (b *box) plugHosts(hosts []*Host) error {
 		h.addrs, h.gateway = []netip.Prefix{netip.PrefixFrom(nth(b.lan, b.used), b.lan.Bits())}, b.lan.Addr()
 		b.used++
 		h.plug = plug{wired: true, router: b.router, port: port}
+		if b.net6.IsValid() {
+			own := in6(b.net6, host6+i)
+			h.addrs, h.gateway6 = append(h.addrs, netip.PrefixFrom(own, b.net6.Bits())), in6(b.net6, gateway6)
+			b.site.route6(own, b.wan.write)
+		}
 		h.cut = func(cut bool) error { return cutCable(b.router, port, h, cut) }
 		if err := h.ns.run(h.comeUp); err != nil {
 			return err
@@ -110,7 +120,7 @@ func (b *box) plugHosts(hosts []*Host) error {
 
 // setupRouter runs in the router's namespace.
 func (b *box) setupRouter(hosts []*Host) (err error) {
-	if err := setupStack(); err != nil {
+	if err := setupStack(b.net6.IsValid()); err != nil {
 		return err
 	}
 	if err := setupKernelNAT(b.profile.rules, b.deadHost()); err != nil {
@@ -135,6 +145,11 @@ func (b *box) setupRouter(hosts []*Host) (err error) {
 	}
 	if err := configure(lanName, netip.Addr{}, b.lan); err != nil {
 		return err
+	}
+	if b.net6.IsValid() {
+		if err := routeIPv6(b.net6); err != nil {
+			return err
+		}
 	}
 	if b.profile.rules.dmz && b.wired == nil {
 		return addNeighbour(lanName, b.deadHost())

@@ -13,6 +13,8 @@ const (
 	icmpParameter    = 12
 
 	codePort = 3
+
+	icmp6TimeExceeded = 3
 )
 
 // newIPv4 makes a frame with a finished IPv4 header and n zero bytes behind it.
@@ -64,6 +66,30 @@ func icmpError(p *packet, from netip.Addr, typ, code byte) frame {
 	m[0], m[1] = typ, code
 	copy(m[8:], quote)
 	binary.BigEndian.PutUint16(m[2:], ^fold(sum16(0, m)))
+	return f
+}
+
+// leastMTU6 bounds an ICMPv6 error (RFC 4443 §2.4).
+const leastMTU6 = 1280
+
+// expired6 answers an IPv6 packet whose hops are used up. It answers no ICMPv6 packet.
+func expired6(p *packet, from netip.Addr) frame {
+	if p.proto == protoICMP6 {
+		return nil
+	}
+	quote := p.ip[:min(len(p.ip), leastMTU6-ipv6Len-8)]
+	f := make(frame, vnetLen+ipv6Len+8+len(quote))
+	ip := f[vnetLen:]
+	s, d := from.As16(), p.src.Addr().As16()
+	ip[0], ip[6], ip[7] = 6<<4, protoICMP6, 64
+	binary.BigEndian.PutUint16(ip[4:], uint16(8+len(quote)))
+	copy(ip[8:], s[:])
+	copy(ip[24:], d[:])
+	m := ip[ipv6Len:]
+	m[0] = icmp6TimeExceeded
+	copy(m[8:], quote)
+	pseudo := sum16(uint32(protoICMP6)+uint32(len(m)), ip[8:40])
+	binary.BigEndian.PutUint16(m[2:], ^fold(sum16(uint32(pseudo), m)))
 	return f
 }
 

@@ -36,6 +36,10 @@ type Config struct {
 	Seed uint64
 	// SameNAT puts both hosts on one LAN behind the NAT A; B is ignored. RTT/2 is then the round trip from each to the server.
 	SameNAT bool
+	// IPv6 gives all hosts a global IPv6 address besides (dual stack). It is not translated: A and B have a stateful firewall in
+	// front of it, which lets nothing in but what belongs to something that went out, drops the rest, and is no part of their
+	// profiles. Only the public ones have none.
+	IPv6 bool
 	// QuietHops makes the fabric drop packets whose TTL ends there, without an ICMP time exceeded. The way from a host goes
 	// through its NAT (hop 1), the fabric (2) and the other NAT (3).
 	QuietHops bool
@@ -98,9 +102,9 @@ func (c *Config) queue() int {
 
 // The addresses: a documentation network (RFC 5737) for each site, private ones behind the NATs.
 var (
-	siteA      = addresses{outside: addr("198.51.100.1"), hop: addr("198.51.100.254"), lan: prefix("192.168.1.1/24")}
-	siteB      = addresses{outside: addr("192.0.2.1"), hop: addr("192.0.2.254"), lan: prefix("10.0.2.1/24")}
-	siteServer = addresses{outside: addr("203.0.113.10"), alternate: addr("203.0.113.20"), hop: addr("203.0.113.254")}
+	siteA      = addresses{outside: addr("198.51.100.1"), hop: addr("198.51.100.254"), lan: prefix("192.168.1.1/24"), net6: prefix("2001:db8:a::/64")}
+	siteB      = addresses{outside: addr("192.0.2.1"), hop: addr("192.0.2.254"), lan: prefix("10.0.2.1/24"), net6: prefix("2001:db8:b::/64")}
+	siteServer = addresses{outside: addr("203.0.113.10"), alternate: addr("203.0.113.20"), hop: addr("203.0.113.254"), net6: prefix("2001:db8:c::/64")}
 )
 
 func addr(s string) netip.Addr     { return netip.MustParseAddr(s) }
@@ -112,6 +116,7 @@ type addresses struct {
 	alternate netip.Addr   // a second one, or none
 	hop       netip.Addr   // the router on the Internet's side
 	lan       netip.Prefix // the innermost NAT's inside address and the network's length
+	net6      netip.Prefix // the network of the hosts' IPv6 addresses
 }
 
 // public lists the alternate address, too, or as many following the first as there are n.
@@ -134,6 +139,21 @@ func nth(lan netip.Prefix, i int) netip.Addr {
 	b := lan.Addr().As4()
 	b[3] = firstInside + byte(i)
 	return netip.AddrFrom4(b)
+}
+
+// The last bytes of IPv6 addresses.
+const (
+	gateway6   = 1
+	host6      = 0x10 // the first one; also an alternate address, 0x10 later
+	internet6  = 0xfe // the router on the Internet's side
+	alternate6 = 0x10
+)
+
+// in6 is an address of a network by its last byte.
+func in6(net netip.Prefix, last int) netip.Addr {
+	b := net.Addr().As16()
+	b[15] = byte(last)
+	return netip.AddrFrom16(b)
 }
 
 // transit is the network between two NATs, of which level is the outer one's place in its row: the shared address space

@@ -22,7 +22,11 @@ func configure(device string, gateway netip.Addr, addrs ...netip.Prefix) error {
 		return fmt.Errorf("natlab: find %s: %w", device, err)
 	}
 	for _, a := range addrs {
-		if err := netlink.AddrAdd(l, &netlink.Addr{IPNet: ipNet(a)}); err != nil {
+		n := &netlink.Addr{IPNet: ipNet(a)}
+		if a.Addr().Is6() {
+			n.Flags = unix.IFA_F_NODAD
+		}
+		if err := netlink.AddrAdd(l, n); err != nil {
 			return fmt.Errorf("natlab: add %v to %s: %w", a, device, err)
 		}
 	}
@@ -32,7 +36,21 @@ func configure(device string, gateway netip.Addr, addrs ...netip.Prefix) error {
 	if !gateway.IsValid() {
 		return nil
 	}
-	route := &netlink.Route{LinkIndex: l.Attrs().Index, Gw: gateway.AsSlice()}
+	return addDefault(device, gateway)
+}
+
+// addDefault adds a default route of the gateway's family, or by the device itself without a gateway for IPv6.
+func addDefault(device string, gateway netip.Addr) error {
+	l, err := netlink.LinkByName(device)
+	if err != nil {
+		return fmt.Errorf("natlab: find %s: %w", device, err)
+	}
+	route := &netlink.Route{LinkIndex: l.Attrs().Index, Family: netlink.FAMILY_V6}
+	if gateway.IsValid() {
+		route = &netlink.Route{LinkIndex: l.Attrs().Index, Gw: gateway.AsSlice()}
+	} else {
+		route.Dst = &net.IPNet{IP: net.IPv6zero, Mask: net.CIDRMask(0, 128)}
+	}
 	if err := netlink.RouteAdd(route); err != nil {
 		return fmt.Errorf("natlab: add a default route via %v: %w", gateway, err)
 	}

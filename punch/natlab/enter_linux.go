@@ -78,7 +78,7 @@ func tryAll() error {
 	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
 		return fmt.Errorf("make a network namespace: %w", err)
 	}
-	if err := setupStack(); err != nil {
+	if err := setupStack(false); err != nil {
 		return err
 	}
 	if err := setupKernelNAT(rules{}, netip.Addr{}); err != nil {

@@ -26,7 +26,8 @@ type tap struct{ see func(Packet) }
 // link is a site's access line. Its properties hold for each direction.
 type link struct {
 	name    string
-	hop     netip.Addr // the router on the Internet's side
+	hop     netip.Addr // the router on the Internet's side, and its IPv6 address
+	hop6    netip.Addr
 	delay   time.Duration
 	jitter  time.Duration
 	loss    float64
@@ -42,7 +43,7 @@ type link struct {
 func (fb *fabric) forward(from *link, f frame) {
 	now := time.Now()
 	p, ok := parse(f)
-	if !ok {
+	if !ok || p.dst.Addr().IsMulticast() {
 		return
 	}
 	fb.show(now, from, Sent, &p)
@@ -74,9 +75,17 @@ func (fb *fabric) spoilIf(now time.Time, from *link, p *packet) {
 // expire drops a packet whose hops are used up, and says so to its source.
 func (fb *fabric) expire(now time.Time, from *link, p *packet) {
 	fb.show(now, from, Dropped, p)
-	if f := icmpError(p, from.hop, icmpTimeExceeded, 0); f != nil && !fb.quiet {
+	if f := expired(p, from); f != nil && !fb.quiet {
 		fb.queue.push(now.Add(2*from.delay), f, func(f frame) { fb.arrive(from, f) })
 	}
+}
+
+// expired is what the router at a link says of a packet whose hops are used up, or nil.
+func expired(p *packet, at *link) frame {
+	if p.v6 {
+		return expired6(p, at.hop6)
+	}
+	return icmpError(p, at.hop, icmpTimeExceeded, 0)
 }
 
 // carry takes a packet over both links, at once where they have no delay.

@@ -13,6 +13,7 @@ type Host struct {
 	name               string
 	ns                 *namespace
 	alternate, gateway netip.Addr
+	gateway6           netip.Addr // with IPv6
 	plug               plug
 	cut                func(bool) error
 
@@ -30,6 +31,16 @@ type Host struct {
 
 // Addr is the host's own address: a private one behind a NAT.
 func (h *Host) Addr() netip.Addr { return h.addresses()[0].Addr() }
+
+// Addr6 is the host's global IPv6 address, or the zero Addr in a lab without IPv6.
+func (h *Host) Addr6() netip.Addr {
+	for _, a := range h.addresses() {
+		if a.Addr().Is6() {
+			return a.Addr()
+		}
+	}
+	return netip.Addr{}
+}
 
 // PublicAddr is the outside address of the host's NAT, the first one of several, or Addr without one.
 func (h *Host) PublicAddr() netip.Addr {
@@ -51,10 +62,14 @@ func (h *Host) Name() string { return h.name }
 // good, on whatever thread they are used; goroutines that f starts are outside.
 func (h *Host) Do(f func() error) error { return h.ns.do(f) }
 
-// Listen announces on a TCP address of the host.
+// Listen announces on a TCP address of the host. Without a host in it that is IPv4, and IPv6 where the lab has it.
 func (h *Host) Listen(addr string) (l net.Listener, err error) {
+	network := "tcp4"
+	if h.Addr6().IsValid() {
+		network = "tcp"
+	}
 	err = h.Do(func() (err error) {
-		l, err = net.Listen("tcp4", addr)
+		l, err = net.Listen(network, addr)
 		return err
 	})
 	return l, err
@@ -67,7 +82,7 @@ func (h *Host) Dial(ctx context.Context, addr string) (c net.Conn, err error) {
 	defer context.AfterFunc(h.ctx, cancel)()
 	err = h.Do(func() (err error) {
 		var d net.Dialer
-		c, err = d.DialContext(ctx, "tcp4", addr)
+		c, err = d.DialContext(ctx, "tcp", addr)
 		return err
 	})
 	return c, err

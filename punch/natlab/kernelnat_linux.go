@@ -65,6 +65,25 @@ func addRules(r rules, dead netip.Addr) error {
 	return conn.Flush()
 }
 
+// setupFirewall has the calling thread's namespace route IPv6, and let in only what belongs to something that went out.
+func setupFirewall() error {
+	conn, err := nftables.New()
+	if err != nil {
+		return err
+	}
+	table := conn.AddTable(&nftables.Table{Family: nftables.TableFamilyIPv6, Name: "firewall"})
+	for name, hook := range map[string]*nftables.ChainHook{"input": nftables.ChainHookInput, "forward": nftables.ChainHookForward} {
+		chain := conn.AddChain(&nftables.Chain{Name: name, Table: table, Type: nftables.ChainTypeFilter, Hooknum: hook,
+			Priority: nftables.ChainPriorityFilter})
+		addRule(conn, chain, fromWAN(), related(), verdict(expr.VerdictAccept))
+		addRule(conn, chain, fromWAN(), verdict(expr.VerdictDrop))
+	}
+	if err := conn.Flush(); err != nil {
+		return fmt.Errorf("natlab: set nftables rules for IPv6: %w", err)
+	}
+	return setSysctls([][2]string{{"ipv6.conf.all.forwarding", "1"}, {"ipv6.icmp.ratelimit", "0"}})
+}
+
 // addUnsolicited ends a chain with what happens to packets from outside that belong to nothing.
 func addUnsolicited(conn *nftables.Conn, chain *nftables.Chain, r rule) {
 	switch r {

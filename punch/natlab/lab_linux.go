@@ -44,7 +44,11 @@ func New(cfg Config) (*Lab, error) {
 func (l *Lab) build() error {
 	a := branch{name: "A", lan: siteA.lan, chain: l.cfg.A.chain(), hosts: 1}
 	b := branch{name: "B", lan: siteB.lan, chain: l.cfg.B.chain(), hosts: 1}
-	l.sites = []*site{l.newSite("server", siteServer, nil, branch{name: "server", hosts: 1})}
+	server := branch{name: "server", hosts: 1}
+	if l.cfg.IPv6 {
+		a.net6, b.net6, server.net6 = siteA.net6, siteB.net6, siteServer.net6
+	}
+	l.sites = []*site{l.newSite("server", siteServer, nil, server)}
 	carrier := isolated(l.cfg.Carrier.chain())
 	switch {
 	case l.cfg.SameNAT:
@@ -89,7 +93,7 @@ func isolated(chain []Profile) []Profile {
 // newSite prepares a site and its link. The server's link is perfect.
 func (l *Lab) newSite(name string, addrs addresses, shared []Profile, branches ...branch) *site {
 	rng := rand.New(rand.NewPCG(l.cfg.Seed, uint64(name[0])))
-	ln := &link{name: name, hop: addrs.hop, rng: rng, last: map[*link]time.Time{}}
+	ln := &link{name: name, hop: addrs.hop, hop6: in6(addrs.net6, internet6), rng: rng, last: map[*link]time.Time{}}
 	if name != "server" {
 		ln.delay, ln.jitter, ln.loss = l.cfg.RTT/4, l.cfg.Jitter/2, l.cfg.linkLoss()
 		ln.line = line{rate: l.cfg.Rate, queue: l.cfg.queue()}

@@ -46,6 +46,7 @@ type Host struct{}
 
 func (*Host) Name() string                                   { return "" }
 func (*Host) Addr() (a netip.Addr)                           { return a }
+func (*Host) Addr6() (a netip.Addr)                          { return a }
 func (*Host) PublicAddr() (a netip.Addr)                     { return a }
 func (*Host) Alternate() (a netip.Addr)                      { return a }
 func (*Host) Gateway() (a netip.Addr)                        { return a }

@@ -12,14 +12,14 @@ type Packet struct {
 	// Link is where it was seen: "A", "B" or "server".
 	Link  string
 	Event Event
-	// Proto is 6 for TCP and 1 for ICMP, of which ports, Flags, Seq and Ack stay 0.
+	// Proto is 6 for TCP, 1 for ICMP and 58 for ICMPv6, of which ports, Flags, Seq and Ack stay 0.
 	Proto    uint8
 	Src, Dst netip.AddrPort
 	Flags    TCPFlags
 	Seq, Ack uint32
 	Payload  int // bytes of TCP payload
 	TTL      int
-	// Type and Code are those of an ICMP packet.
+	// Type and Code are those of an ICMP or ICMPv6 packet.
 	Type, Code uint8
 }
 
@@ -36,7 +36,7 @@ func (e Event) String() string { return name(e, "sent", "delivered", "dropped") 
 
 func (p Packet) String() string {
 	what := fmt.Sprintf("%v seq %d ack %d len %d", p.Flags, p.Seq, p.Ack, p.Payload)
-	if p.Proto == protoICMP {
+	if p.Proto != protoTCP {
 		what = fmt.Sprintf("icmp type %d code %d", p.Type, p.Code)
 	}
 	return fmt.Sprintf("%s %s %v %v > %v %s", p.Time.Format("15:04:05.000000"), p.Link, p.Event, p.Src, p.Dst, what)

@@ -5,7 +5,7 @@ import (
 	"net/netip"
 )
 
-// A frame is an IPv4 packet behind the virtio_net_hdr that TUN devices exchange with IFF_VNET_HDR:
+// A frame is an IPv4 or IPv6 packet behind the virtio_net_hdr that TUN devices exchange with IFF_VNET_HDR:
 //
 //	0      flags      bit 0: the TCP checksum is still the pseudo header's sum (partial)
 //	1      gso_type   0, or 1 for a TCP super-packet that the receiving kernel may cut into segments
@@ -20,8 +20,9 @@ const (
 	vnetLen       = 10
 	vnetNeedsCsum = 1
 
-	protoICMP = 1
-	protoTCP  = 6
+	protoICMP  = 1
+	protoTCP   = 6
+	protoICMP6 = 58
 )
 
 // TCPFlags is the flags byte of a TCP header.
@@ -60,6 +61,7 @@ type packet struct {
 	l4       []byte
 	proto    byte
 	partial  bool
+	v6       bool
 	src, dst netip.AddrPort // the ports are 0 unless this is TCP
 }
 
@@ -67,6 +69,9 @@ type packet struct {
 func parse(f frame) (packet, bool) {
 	if len(f) < vnetLen {
 		return packet{}, false
+	}
+	if f.ipv6() {
+		return parse6(f)
 	}
 	p := packet{frame: f, partial: f[0]&vnetNeedsCsum != 0}
 	var ok bool
@@ -83,6 +88,35 @@ func parse(f frame) (packet, bool) {
 		return packet{}, false
 	}
 	p.src, p.dst = endpoints(p.ip, p.l4, p.proto)
+	return p, true
+}
+
+// ipv6 tells the versions apart, of what may be no packet at all.
+func (f frame) ipv6() bool { return len(f) > vnetLen && f[vnetLen]>>4 == 6 }
+
+// ipv6Len is the length of IPv6's header (RFC 8200 §3).
+const ipv6Len = 40
+
+// parse6 refuses extension headers, too: TCP and ICMPv6 errors have none.
+func parse6(f frame) (packet, bool) {
+	ip := f[vnetLen:]
+	if len(ip) < ipv6Len {
+		return packet{}, false
+	}
+	total := ipv6Len + int(binary.BigEndian.Uint16(ip[4:]))
+	if total > len(ip) {
+		return packet{}, false
+	}
+	p := packet{frame: f[:vnetLen+total], ip: ip[:total], l4: ip[ipv6Len:total], proto: ip[6], partial: f[0]&vnetNeedsCsum != 0, v6: true}
+	if !p.checkTransport() {
+		return packet{}, false
+	}
+	var sp, dp uint16
+	if p.proto == protoTCP {
+		sp, dp = binary.BigEndian.Uint16(p.l4), binary.BigEndian.Uint16(p.l4[2:])
+	}
+	p.src = netip.AddrPortFrom(netip.AddrFrom16([16]byte(ip[8:24])), sp)
+	p.dst = netip.AddrPortFrom(netip.AddrFrom16([16]byte(ip[24:40])), dp)
 	return p, true
 }
 
@@ -103,7 +137,9 @@ func (p *packet) checkTransport() bool {
 	case protoTCP:
 		return len(p.l4) >= 20 && p.l4[12]>>4 >= 5 && int(p.l4[12]>>4)*4 <= len(p.l4)
 	case protoICMP:
-		return len(p.l4) >= 8
+		return len(p.l4) >= 8 && !p.v6
+	case protoICMP6:
+		return len(p.l4) >= 8 && p.v6
 	}
 	return false
 }
@@ -121,7 +157,14 @@ func endpoints(ip, l4 []byte, proto byte) (src, dst netip.AddrPort) {
 func (p *packet) flags() TCPFlags { return TCPFlags(p.l4[13]) }
 func (p *packet) seq() uint32     { return binary.BigEndian.Uint32(p.l4[4:]) }
 func (p *packet) ack() uint32     { return binary.BigEndian.Uint32(p.l4[8:]) }
-func (p *packet) ttl() int        { return int(p.ip[8]) }
+
+// ttl is the time to live, or IPv6's hop limit.
+func (p *packet) ttl() int {
+	if p.v6 {
+		return int(p.ip[7])
+	}
+	return int(p.ip[8])
+}
 
 // payload is the number of TCP payload bytes.
 func (p *packet) payload() int { return len(p.l4) - int(p.l4[12]>>4)*4 }
@@ -140,8 +183,12 @@ func (p *packet) segmentLen() uint32 {
 
 // hop decrements the time to live; false means that it was used up.
 func (p *packet) hop() bool {
-	if p.ip[8] <= 1 {
+	if p.ttl() <= 1 {
 		return false
+	}
+	if p.v6 {
+		p.ip[7]--
+		return true
 	}
 	old := binary.BigEndian.Uint16(p.ip[8:])
 	p.ip[8]--

@@ -82,8 +82,16 @@ func (h *Host) addresses() []netip.Prefix {
 
 // comeUp configures the host's interface, in its namespace.
 func (h *Host) comeUp() error {
-	if err := configure(hostDevice, h.gateway, h.addresses()...); err != nil || !h.plug.wired {
+	if err := configure(hostDevice, h.gateway, h.addresses()...); err != nil {
 		return err
+	}
+	if h.gateway6.IsValid() {
+		if err := addDefault(hostDevice, h.gateway6); err != nil {
+			return err
+		}
+	}
+	if !h.plug.wired {
+		return nil
 	}
 	return awaitUp(hostDevice)
 }

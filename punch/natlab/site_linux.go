@@ -18,10 +18,11 @@ type site struct {
 	offload  bool
 	seed     *rand.Rand
 
-	hosts []*Host
-	boxes []*box
-	tuns  []*tun
-	pumps []func()
+	hosts     []*Host
+	boxes     []*box
+	firewalls []*firewall
+	tuns      []*tun
+	pumps     []func()
 
 	started bool
 }
@@ -30,6 +31,7 @@ type site struct {
 type branch struct {
 	name  string
 	lan   netip.Prefix // the innermost NAT's inside address and the network's length
+	net6  netip.Prefix // the hosts' IPv6 network, or the zero Prefix
 	chain []Profile    // innermost first
 	hosts int
 }
@@ -53,7 +55,7 @@ func (o *outlet) plug(deliver func(frame)) {
 func (s *site) build() error {
 	out := s.internet
 	for i := len(s.shared) - 1; i >= 0; i-- {
-		b, err := s.addBox(s.shared[i], out(s.shared[i].addresses()), transit(0, i, i == len(s.shared)-1), nil)
+		b, err := s.addBox(s.shared[i], out(s.shared[i].addresses()), transit(0, i, i == len(s.shared)-1), nil, netip.Prefix{})
 		if err != nil {
 			return err
 		}
@@ -71,7 +73,7 @@ func (s *site) build() error {
 func (s *site) grow(number int, br branch, out func(n int) outlet) error {
 	var hosts []*Host
 	for range br.hosts {
-		h, err := s.addHost(br.name)
+		h, err := s.addHost(br.name, br.net6.IsValid())
 		if err != nil {
 			return err
 		}
@@ -82,7 +84,11 @@ func (s *site) grow(number int, br branch, out func(n int) outlet) error {
 		if i > 0 {
 			lan, wired = transit(number, i, i == len(br.chain)-1 && len(s.shared) == 0), nil
 		}
-		b, err := s.addBox(p, out(p.addresses()), lan, wired)
+		net6 := br.net6
+		if wired == nil || !p.Kernel {
+			net6 = netip.Prefix{}
+		}
+		b, err := s.addBox(p, out(p.addresses()), lan, wired, net6)
 		if err != nil {
 			return err
 		}
@@ -90,8 +96,12 @@ func (s *site) grow(number int, br branch, out func(n int) outlet) error {
 			return nil // the hosts are wired to it
 		}
 	}
-	for _, h := range hosts {
-		if err := s.addTUN(h, out(1)); err != nil {
+	send6, err := s.outlet6(br, len(br.chain)+len(s.shared) > 0)
+	if err != nil {
+		return err
+	}
+	for i, h := range hosts {
+		if err := s.addTUN(h, out(1), send6(i)); err != nil {
 			return err
 		}
 	}
@@ -109,7 +119,7 @@ func (s *site) internet(n int) outlet {
 }
 
 // addHost makes a host's namespace. It has addresses once it is plugged in.
-func (s *site) addHost(name string) (*Host, error) {
+func (s *site) addHost(name string, ipv6 bool) (*Host, error) {
 	ns, err := newNamespace()
 	if err != nil {
 		return nil, err
@@ -118,7 +128,7 @@ func (s *site) addHost(name string) (*Host, error) {
 	h.ctx, h.cancel = context.WithCancel(context.Background())
 	s.hosts = append(s.hosts, h)
 	return h, ns.run(func() error {
-		if err := setupStack(); err != nil {
+		if err := setupStack(ipv6); err != nil {
 			return err
 		}
 		return configure("lo", netip.Addr{})
@@ -126,8 +136,9 @@ func (s *site) addHost(name string) (*Host, error) {
 }
 
 // addTUN plugs a host into an outlet.
-func (s *site) addTUN(h *Host, out outlet) error {
-	h.addrs, h.gateway, h.plug = out.addrs, out.gateway, plug{at: out}
+func (s *site) addTUN(h *Host, out, out6 outlet) error {
+	h.addrs, h.gateway, h.plug = append(out.addrs, out6.addrs...), out.gateway, plug{at: out}
+	h.gateway6 = out6.gateway
 	var t *tun
 	err := h.ns.run(func() (err error) {
 		if t, err = openTUN(hostDevice, s.offload); err != nil {
@@ -142,8 +153,23 @@ func (s *site) addTUN(h *Host, out outlet) error {
 	h.cut = func(cut bool) error { t.cut.Store(cut); return nil }
 	h.plug.deliver = t.write
 	out.plug(t.write)
-	s.pumps = append(s.pumps, func() { t.pump(out.send) })
+	out6.plug(t.write)
+	s.pumps = append(s.pumps, func() { t.pump(byVersion(out.send, out6.send)) })
 	return nil
+}
+
+// byVersion hands frames to one of two; without the second, IPv6 frames go to the first, too.
+func byVersion(ipv4, ipv6 func(frame)) func(frame) {
+	if ipv6 == nil {
+		return ipv4
+	}
+	return func(f frame) {
+		if f.ipv6() {
+			ipv6(f)
+		} else {
+			ipv4(f)
+		}
+	}
 }
 
 func (s *site) start() {
@@ -179,5 +205,10 @@ func (s *site) leave() {
 	}
 	for _, b := range s.boxes {
 		b.leave()
+	}
+	for _, w := range s.firewalls {
+		if w.router != nil {
+			w.router.close()
+		}
 	}
 }

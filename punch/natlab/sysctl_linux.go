@@ -48,8 +48,19 @@ var stackSysctls = [][2]string{
 	{"ipv4.tcp_no_metrics_save", "1"}, // what one connection learnt must not change the next one
 }
 
+// stack6Sysctls have IPv6 with the addresses that it is given, at once, and nothing else.
+var stack6Sysctls = [][2]string{
+	{"ipv6.conf.default.accept_dad", "0"},
+	{"ipv6.conf.default.accept_ra", "0"},
+	{"ipv6.conf.default.addr_gen_mode", "1"}, // no link-local ones
+	{"ipv6.conf.default.accept_redirects", "0"},
+	{"ipv6.conf.all.accept_redirects", "0"},
+	{"ipv6.conf.default.disable_ipv6", "0"},
+	{"ipv6.conf.all.disable_ipv6", "0"},
+}
+
 // setupStack prepares a fresh namespace.
-func setupStack() error {
+func setupStack(ipv6 bool) error {
 	if err := setSysctls(stackSysctls); err != nil {
 		return err
 	}
@@ -60,6 +71,9 @@ func setupStack() error {
 		}
 	}
 	setCongestionControl()
+	if ipv6 {
+		return setSysctls(stack6Sysctls)
+	}
 	return nil
 }
 

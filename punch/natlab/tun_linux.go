@@ -45,7 +45,7 @@ func setupTUN(fd int, name string, offload bool) error {
 	}
 	features := 0
 	if offload {
-		features = unix.TUN_F_CSUM | unix.TUN_F_TSO4 | unix.TUN_F_TSO_ECN
+		features = unix.TUN_F_CSUM | unix.TUN_F_TSO4 | unix.TUN_F_TSO6 | unix.TUN_F_TSO_ECN
 	}
 	return unix.IoctlSetInt(fd, unix.TUNSETOFFLOAD, features)
 }
