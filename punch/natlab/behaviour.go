@@ -6,8 +6,8 @@ import "fmt"
 type Behaviour struct {
 	// NATs is how many hops a packet passes before the Internet's first router: a NAT is one.
 	NATs int
-	// Terminated says that connections are completed on the way, whoever is dialled. OnRST, OnICMP, Poisoned, Tracking, Hairpin
-	// and ExpiredRST are not measured then.
+	// Terminated says that connections are completed on the way, whoever is dialled. OnRST, OnICMP, Poisoned, Tracking, Hairpin,
+	// ExpiredRST, ShortSYN and Bounded are not measured then.
 	Terminated bool
 	// Translated tells a NAT from a public host. Without a NAT, Mapping and Allocation are zero.
 	Translated bool

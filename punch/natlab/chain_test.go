@@ -14,6 +14,7 @@ import (
 // the way.
 func TestChains(t *testing.T) {
 	Require(t)
+	t.Parallel()
 	kernel, user := profile(t, "linux-drop"), profile(t, "user-drop")
 	const home, between, carrier, internet = "192.168.1.1", "172.16.1.1", "100.64.0.1", "198.51.100.254"
 	for _, tt := range []struct {
@@ -82,6 +83,7 @@ func answerTo(t *testing.T, from, to *Host, ttl int) string {
 // hairpinning alone.
 func TestCarrier(t *testing.T) {
 	Require(t)
+	t.Parallel()
 	hairpin := Custom("hairpin", NAT{Filtering: EIF, Hairpin: HairpinExternal})
 	open := profile(t, "fullcone")
 	for _, tt := range []struct {
@@ -159,6 +161,7 @@ func dialOnce(from *Host, to netip.AddrPort) error {
 // TestSharedProfiles names the topologies of a pair.
 func TestSharedProfiles(t *testing.T) {
 	Require(t)
+	t.Parallel()
 	lan, carrier := profile(t, "same-nat"), profile(t, "same-cgn")
 	lab := newLab(t, Config{A: lan, B: lan})
 	connect(t, lab.A, lab.B)
@@ -178,6 +181,7 @@ func TestSharedProfiles(t *testing.T) {
 // TestCollision has two hosts behind one NAT use one port.
 func TestCollision(t *testing.T) {
 	Require(t)
+	t.Parallel()
 	for _, tt := range []struct {
 		name string
 		nat  Profile
@@ -202,7 +206,7 @@ func TestCollision(t *testing.T) {
 				listeners = append(listeners, l)
 			}
 			for i, h := range []*Host{lab.A, lab.B} {
-				p := &prober{lab: lab, host: h, wait: patience}
+				p := &prober{lab: lab, host: h}
 				defer p.close()
 				for j, l := range listeners {
 					_, from, err := p.meet(5000, l)
@@ -229,6 +233,7 @@ func TestCollision(t *testing.T) {
 // TestProxy guards that a proxy carries bytes and ends, and refuses what it can't reach afterwards.
 func TestProxy(t *testing.T) {
 	Require(t)
+	t.Parallel()
 	lab := newLab(t, Config{A: profile(t, "proxy"), B: profile(t, "proxy"), RTT: 40 * time.Millisecond})
 	c, s := connect(t, lab.A, lab.Server)
 	transfer(t, c, s, make([]byte, 1<<20))

@@ -13,6 +13,8 @@ const (
 	late = 2 * time.Second
 	// many is beyond the sessions of a bounded subscriber.
 	many = 700
+	// atOnce of them fit into the queue of a TUN device.
+	atOnce = 100
 )
 
 // timers waits for a late answer to an unsolicited SYN, and for an unanswered SYN to be forgotten.
@@ -49,6 +51,9 @@ func (p *prober) timers() error {
 
 // bounds dials one endpoint from many ports.
 func (p *prober) bounds() error {
+	if p.found.Terminated {
+		return nil // its dials leave when they like
+	}
 	silent, err := p.mute()
 	if err != nil {
 		return err
@@ -62,7 +67,12 @@ func (p *prober) bounds() error {
 			outside[k.Src] = true
 		}
 	})()
-	for range many {
+	for i := range many {
+		if i%atOnce == 0 {
+			if err := p.ping(); err != nil {
+				return err
+			}
+		}
 		s, err := p.open(p.host, p.inner(0))
 		if err != nil {
 			return err
@@ -71,14 +81,11 @@ func (p *prober) bounds() error {
 			return err
 		}
 	}
-	for deadline := time.Now().Add(p.wait); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+	all, err := p.until(func() bool {
 		mu.Lock()
-		all := len(outside) == many
-		mu.Unlock()
-		if all {
-			return nil
-		}
-	}
-	p.found.Bounded = true
-	return nil
+		defer mu.Unlock()
+		return len(outside) == many
+	})
+	p.found.Bounded = !all
+	return err
 }

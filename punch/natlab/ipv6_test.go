@@ -14,6 +14,7 @@ import (
 // TestIPv6 has every kind of site with both families: IPv6 goes out, in only through a crossing SYN, and IPv4 is as ever.
 func TestIPv6(t *testing.T) {
 	Require(t)
+	t.Parallel()
 	for _, tt := range []struct {
 		name     string
 		cfg      Config
@@ -106,6 +107,7 @@ func cross6(t *testing.T, lab *Lab) {
 // TestHops6 looks who answers a hop limit that ends on the way, and that the error is believed.
 func TestHops6(t *testing.T) {
 	Require(t)
+	t.Parallel()
 	for _, name := range []string{"linux-drop", "user-drop", "public"} {
 		lab := newLab(t, Config{A: profile(t, name), IPv6: true, RTT: 4 * time.Millisecond})
 		hops := []netip.Addr{in6(siteA.net6, gateway6), in6(siteA.net6, internet6)}
@@ -142,6 +144,7 @@ func TestHops6(t *testing.T) {
 // TestPlug6 guards that IPv6 comes back, too.
 func TestPlug6(t *testing.T) {
 	Require(t)
+	t.Parallel()
 	for _, name := range []string{"linux-drop", "user-drop", "public"} {
 		lab := newLab(t, Config{A: profile(t, name), IPv6: true})
 		if err := errors.Join(lab.Unplug(lab.A), lab.Plug(lab.A, netip.Addr{})); err != nil {
@@ -161,6 +164,7 @@ func TestPlug6(t *testing.T) {
 // TestNoIPv6 guards the labs that have none.
 func TestNoIPv6(t *testing.T) {
 	Require(t)
+	t.Parallel()
 	lab := newLab(t, Config{})
 	if a := lab.A.Addr6(); a.IsValid() {
 		t.Error(a)

@@ -15,6 +15,7 @@ import (
 // TestPlug has a host lose its network and get it back. A connection survives if the address does, and programs are told.
 func TestPlug(t *testing.T) {
 	Require(t)
+	t.Parallel()
 	for _, tt := range []struct {
 		cfg   Config
 		other netip.Addr
@@ -76,6 +77,7 @@ func TestPlug(t *testing.T) {
 // TestPlugElsewhere lists addresses that a host can't have.
 func TestPlugElsewhere(t *testing.T) {
 	Require(t)
+	t.Parallel()
 	lab := newLab(t, Config{A: profile(t, "user-drop"), SameNAT: true})
 	for _, a := range []netip.Addr{lab.A.Gateway(), lab.B.Addr(), addr("10.1.1.1"), lab.Server.Addr()} {
 		if err := lab.Unplug(lab.A); err != nil {

@@ -17,6 +17,7 @@ var slow = []string{"mikrotik", "rfc5382", "cgn-sym-block", "public", "linux-dro
 
 func TestProbeProfiles(t *testing.T) {
 	Require(t)
+	t.Parallel()
 	for _, p := range Profiles() {
 		t.Run(p.Name, func(t *testing.T) {
 			t.Parallel()
@@ -42,6 +43,7 @@ func TestProbeProfiles(t *testing.T) {
 // TestProbeSeesMutations guards against a probe that can't fail: each change of a profile must show.
 func TestProbeSeesMutations(t *testing.T) {
 	Require(t)
+	t.Parallel()
 	base := Expectations()["user-drop"]
 	for _, m := range []struct {
 		name   string

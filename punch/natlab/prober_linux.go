@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -72,7 +73,54 @@ func (p *prober) dial(from, to netip.AddrPort) (Answer, error) {
 	if err != nil {
 		return Silent, err
 	}
-	return s.outcome(p.wait)
+	return p.outcome(s)
+}
+
+// connectControl makes the connection that tells silence.
+func (p *prober) connectControl() error {
+	l, err := p.listen(p.lab.Server.Addr())
+	if err != nil {
+		return err
+	}
+	if p.control[0], _, err = p.meet(0, l); err != nil {
+		return err
+	}
+	p.control[1] = p.sockets[len(p.sockets)-1] // what was accepted
+	return nil
+}
+
+// ping has the control connection carry a round trip.
+func (p *prober) ping() error {
+	for i, from := range p.control {
+		if err := from.pass(p.control[1-i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// until waits until something is so, or silence is told.
+func (p *prober) until(so func() bool) (bool, error) {
+	pause := p.lab.cfg.RTT + p.lab.cfg.Jitter + silentPause
+	for range silentRounds {
+		for deadline := time.Now().Add(pause); time.Now().Before(deadline); time.Sleep(2 * time.Millisecond) {
+			if so() {
+				return true, nil
+			}
+		}
+		if err := p.ping(); err != nil {
+			return false, err
+		}
+	}
+	return so(), nil
+}
+
+// outcome waits for the result of a connect.
+func (p *prober) outcome(s *socket) (Answer, error) {
+	if _, err := p.until(func() bool { return s.poll(unix.POLLOUT, 0) }); err != nil {
+		return Silent, err
+	}
+	return s.outcome(0)
 }
 
 // mute makes an endpoint of the server that answers no SYN: a listener whose queue is full.
@@ -103,18 +151,17 @@ func (p *prober) refusing() (netip.AddrPort, error) {
 
 var errNothingLeft = errors.New("no SYN left for the Internet")
 
-// syn is [prober.synWithin] with the usual TTL and all the time that it needs.
+// syn is [prober.trySYN] with the usual TTL.
 func (p *prober) syn(port uint16, to netip.AddrPort) (*socket, Packet, error) {
-	return p.synWithin(port, to, fullTTL, patienceToConnect)
+	return p.trySYN(port, to, fullTTL)
 }
 
 // fullTTL is the usual one.
 const fullTTL = 64
 
-// synWithin begins to connect from a port of the host, or any, and waits for the SYN, which it returns, to arrive at the server.
-// With less than the full TTL it waits for it to leave the NAT. The error is errNothingLeft if the connect fails first, or the
-// SYN does not come in time.
-func (p *prober) synWithin(port uint16, to netip.AddrPort, ttl int, patience time.Duration) (*socket, Packet, error) {
+// trySYN begins to connect from a port of the host, or any, and waits for the SYN, which it returns, to arrive at the server.
+// With less than the full TTL it waits for it to leave the NAT. The error is errNothingLeft if no SYN comes.
+func (p *prober) trySYN(port uint16, to netip.AddrPort, ttl int) (*socket, Packet, error) {
 	event := Sent
 	if ttl == fullTTL {
 		event = Delivered
@@ -138,17 +185,13 @@ func (p *prober) synWithin(port uint16, to netip.AddrPort, ttl int, patience tim
 	if err != nil {
 		return nil, Packet{}, err
 	}
-	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
-		select {
-		case k := <-left:
-			return s, k, nil
-		case <-time.After(5 * time.Millisecond):
-			if s.poll(unix.POLLOUT, 0) && len(left) == 0 {
-				return s, Packet{}, errNothingLeft
-			}
-		}
+	switch came, err := p.until(func() bool { return len(left) > 0 }); {
+	case err != nil:
+		return s, Packet{}, err
+	case !came:
+		return s, Packet{}, errNothingLeft
 	}
-	return s, Packet{}, errNothingLeft
+	return s, <-left, nil
 }
 
 // reaches dials from an endpoint of the server, and reports whether a SYN of it gets to the host.
@@ -159,14 +202,11 @@ func (p *prober) reaches(from, to netip.AddrPort) (bool, error) {
 		return false, err
 	}
 	defer s.close()
-	for deadline := time.Now().Add(p.wait); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
-		for _, k := range p.inside.Packets()[before:] {
-			if k.Event == Delivered && k.Src == from && k.Dst.Addr() == p.host.Addr() && k.Flags.opens() {
-				return true, nil
-			}
-		}
-	}
-	return false, nil
+	return p.until(func() bool {
+		return slices.ContainsFunc(p.inside.Packets()[before:], func(k Packet) bool {
+			return k.Event == Delivered && k.Src == from && k.Dst.Addr() == p.host.Addr() && k.Flags.opens()
+		})
+	})
 }
 
 // listenBeside listens on a socket's port.

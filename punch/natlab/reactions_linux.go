@@ -19,7 +19,7 @@ func (p *prober) termination() error {
 	if err := s.connect(silent); err != nil {
 		return err
 	}
-	a, err := s.outcome(p.wait)
+	a, err := p.outcome(s)
 	p.found.Terminated = a == Accepted
 	return err
 }
@@ -34,7 +34,7 @@ func (p *prober) hops() error {
 		if err != nil {
 			return err
 		}
-		switch _, _, err := p.synWithin(0, to, p.found.NATs+1, p.wait); {
+		switch _, _, err := p.trySYN(0, to, p.found.NATs+1); {
 		case err == nil:
 			return nil
 		case err != errNothingLeft:
@@ -73,7 +73,7 @@ func (p *prober) errors() error {
 	if err != nil {
 		return err
 	}
-	s, sent, err := p.synWithin(0, to, p.found.NATs+1, patienceToConnect)
+	s, sent, err := p.trySYN(0, to, p.found.NATs+1)
 	if err != nil {
 		return err
 	}
@@ -93,7 +93,7 @@ func (p *prober) afterError(dial *socket, remote, outside netip.AddrPort) (Error
 		return Keep, err
 	}
 	dial.close()
-	switch _, _, err := p.synWithin(port, remote, fullTTL, p.wait); err {
+	switch _, _, err := p.trySYN(port, remote, fullTTL); err {
 	case nil:
 		return Delete, nil
 	case errNothingLeft:
@@ -198,8 +198,9 @@ func (p *prober) strays() error {
 	if err := s.pretend(to); err != nil {
 		return err
 	}
-	if !s.poll(0, p.wait) {
-		return nil
+	ended, err := p.until(func() bool { return s.poll(0, 0) })
+	if err != nil || !ended {
+		return err
 	}
 	a, err := s.outcome(0)
 	p.found.ExpiredRST = a == Reset && len(left) == 0

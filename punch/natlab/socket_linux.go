@@ -156,3 +156,16 @@ func (s *socket) pretend(to netip.AddrPort) error {
 	// Leaving the repair mode announces the window.
 	return os.NewSyscallError("setsockopt", unix.SetsockoptInt(s.fd, unix.SOL_TCP, unix.TCP_REPAIR, unix.TCP_REPAIR_OFF))
 }
+
+// pass sends a byte over a connection to its other end and waits for it.
+func (s *socket) pass(to *socket) error {
+	b := []byte{0}
+	if _, err := unix.Write(s.fd, b); err != nil {
+		return os.NewSyscallError("write", err)
+	}
+	if !to.poll(unix.POLLIN, patienceToConnect) {
+		return errNoConnection
+	}
+	_, err := unix.Read(to.fd, b)
+	return os.NewSyscallError("read", err)
+}
