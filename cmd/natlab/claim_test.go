@@ -39,9 +39,26 @@ func TestClaims(t *testing.T) {
 	}
 }
 
+// TestNATClaims probes a kernel's NAT, a userspace one and a row; package natlab probes all.
+func TestNATClaims(t *testing.T) {
+	natlab.Require(t)
+	for _, c := range natClaims() {
+		switch strings.TrimPrefix(c.name, "nat ") {
+		case "openwrt", "sym-seq", "double":
+			t.Run(c.name, func(t *testing.T) {
+				t.Parallel()
+				f, err := c.try(t.Context(), ground{dir: t.TempDir()})
+				if err != nil || !strings.HasPrefix(f.Text, "1 of 1 ") {
+					t.Error(f.Text, err)
+				}
+			})
+		}
+	}
+}
+
 func TestClaimNames(t *testing.T) {
 	var names []string
-	for _, c := range allClaims() {
+	for _, c := range slices.Concat(allClaims(), natClaims()) {
 		if c.name == "" || c.text == "" || strings.HasSuffix(c.text, ".") || strings.ContainsAny(c.name, "/|") || slices.Contains(names, c.name) {
 			t.Errorf("%q: %q", c.name, c.text)
 		}

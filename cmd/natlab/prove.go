@@ -40,6 +40,7 @@ var proofParts = []proofPart{
 	{"main-job", (*proof).mainJobPart, (*proof).mainJob},
 	tunnelsPart,
 	socketsPart,
+	natsPart,
 }
 
 // proofReport is the result of a proof; as JSON it is the proof's other file.
@@ -71,7 +72,9 @@ tunnels   what must hold of streams and tunnels, with the real peerd and the
           real programs of Debian: sshd, ssh, scp, rsync, curl, wrk, iperf3
 sockets   what must hold where a system's sockets get in the way: ports that
           cannot be shared or are taken, connections that a dead process has
-          left, and this kernel against its rules`,
+          left, and this kernel against its rules
+nats      every profile of the lab, measured from outside, against what is
+          written of it`,
 		Example:   "  natlab prove\n  natlab prove tunnels\n  natlab prove main-job --only 'linux-open × .*200ms' --runs 5 --out /tmp/proof",
 		ValidArgs: proofNames(),
 		Args:      cobra.OnlyValidArgs,
