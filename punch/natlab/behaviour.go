@@ -45,7 +45,7 @@ type Behaviour struct {
 	Late bool
 	// ShortSYN says that an unanswered SYN is forgotten within 7 s.
 	ShortSYN bool
-	// Bounded says that of 700 SYNs at once, each from a port of its own, some do not leave.
+	// Bounded says that of 600 SYNs at once, each from a port of its own, some do not leave.
 	Bounded bool
 }
 

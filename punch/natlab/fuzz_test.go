@@ -19,6 +19,8 @@ func FuzzTranslator(f *testing.F) {
 	echo, _ := newIPv4(addr("192.168.1.10"), addr("192.168.1.1"), protoICMP, 8)
 	echo[vnetLen+20] = icmpEcho
 	f.Add([]byte(echo), uint32(0xffff), true)
+	p.src, p.v6 = netip.MustParseAddrPort("[2001:db8:a::10]:5000"), true
+	f.Add([]byte(expired6(&p, netip.MustParseAddr("2001:db8:a::fe"))), uint32(0), true)
 	f.Fuzz(func(t *testing.T, data []byte, axes uint32, inside bool) {
 		nat := newTestTranslator(fuzzedNAT(axes))
 		now := time.Unix(1, 0)

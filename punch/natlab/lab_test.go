@@ -141,9 +141,6 @@ func TestString(t *testing.T) {
 	}
 }
 
-// TestNoLeak makes and uses labs and looks for what is left of them.
-// namespaces counts the network namespaces that the threads of this process are in.
-
 // TestReadyAtOnce guards against a lab that loses its first packets: the kernel activates devices some time after they came up.
 func TestReadyAtOnce(t *testing.T) {
 	Require(t)
