@@ -104,10 +104,10 @@ func TestCarrier(t *testing.T) {
 			for _, h := range []*Host{lab.A, lab.B} {
 				connect(t, h, lab.Server)
 			}
+			to := mappingAt(t, lab, lab.B, nearest(tt.carrier, lab))
 			if err := dialOnce(lab.A, netip.AddrPortFrom(lab.B.Addr(), 5000)); err == nil {
 				t.Error("subscribers reach each other inside")
 			}
-			to := mappingAt(t, lab, lab.B, nearest(tt.carrier, lab))
 			err := dialOnce(lab.A, to)
 			if (err == nil) != tt.reaches {
 				t.Errorf("dial %v: %v", to, err)

@@ -13,7 +13,7 @@ import (
 var thorough = flag.Bool("thorough", false, "measure of every profile what takes seconds")
 
 // slow are the profiles of which something shows in seconds only, and two of which nothing does.
-var slow = []string{"mikrotik", "rfc5382", "cgn-sym-block", "public", "linux-drop"}
+var slow = []string{"mikrotik", "rfc5382", "cgn-sym-block", "dmz-poison", "public", "linux-drop"}
 
 func TestProbeProfiles(t *testing.T) {
 	Require(t)
