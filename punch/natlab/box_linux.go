@@ -43,7 +43,7 @@ func (s *site) addBox(p Profile, out outlet, lan netip.Prefix, hosts []*Host, ne
 
 // outlet gives n inside addresses away.
 func (b *box) outlet(n int) outlet {
-	o := outlet{gateway: b.lan.Addr(), send: b.fromInside, deliver: &b.inside}
+	o := outlet{gateway: b.lan.Addr(), send: b.fromInside, attach: b.inside.set}
 	for range n {
 		o.addrs = append(o.addrs, netip.PrefixFrom(nth(b.lan, b.used), b.lan.Bits()))
 		b.used++
@@ -82,7 +82,7 @@ func (b *box) buildKernel(hosts []*Host) (err error) {
 	b.out.plug(b.wan.write)
 	var send6 func(frame)
 	if b.net6.IsValid() {
-		send6 = func(f frame) { b.site.fabric.forward(b.site.link, f) }
+		send6 = b.site.toInternet
 	}
 	b.site.pumps = append(b.site.pumps, func() { b.wan.pump(byVersion(b.out.send, send6)) })
 	if b.wired != nil {
@@ -108,7 +108,7 @@ func (b *box) plugHosts(hosts []*Host) error {
 		if b.net6.IsValid() {
 			own := in6(b.net6, host6+i)
 			h.addrs, h.gateway6 = append(h.addrs, netip.PrefixFrom(own, b.net6.Bits())), in6(b.net6, gateway6)
-			b.site.route6(own, b.wan.write)
+			b.site.atInternet(own, b.wan.write)
 		}
 		h.cut = func(cut bool) error { return cutCable(b.router, port, h, cut) }
 		if err := h.ns.run(h.comeUp); err != nil {

@@ -11,7 +11,7 @@ import (
 
 // fabric is the Internet: it forwards frames between links by their destination, as one router hop.
 type fabric struct {
-	routes table[*link]
+	routes table[*route]
 	queue  *queue
 	quiet  bool
 
@@ -23,16 +23,30 @@ type fabric struct {
 
 type tap struct{ see func(Packet) }
 
+// route says where an address is, and who takes what is for it there.
+type route struct {
+	link    *link
+	deliver func(frame)
+}
+
+// attach has deliver called for an address at a link; nil takes the address away.
+func (fb *fabric) attach(l *link, a netip.Addr, deliver func(frame)) {
+	if deliver == nil {
+		fb.routes.remove(a)
+		return
+	}
+	fb.routes.set(a, &route{l, deliver})
+}
+
 // link is a site's access line. Its properties hold for each direction.
 type link struct {
-	name    string
-	hop     netip.Addr // the router on the Internet's side, and its IPv6 address
-	hop6    netip.Addr
-	delay   time.Duration
-	jitter  time.Duration
-	loss    float64
-	line    line               // what the site sends waits for it; what it gets has been through the sender's
-	deliver table[func(frame)] // by address
+	name   string
+	hop    netip.Addr // the router on the Internet's side, and its IPv6 address
+	hop6   netip.Addr
+	delay  time.Duration
+	jitter time.Duration
+	loss   float64
+	line   line // what the site sends waits for it; what it gets has been through the sender's
 
 	mu   sync.Mutex
 	rng  *rand.Rand
@@ -47,14 +61,14 @@ func (fb *fabric) forward(from *link, f frame) {
 		return
 	}
 	fb.show(now, from, Sent, &p)
-	to := fb.routes.get(p.dst.Addr())
+	to, back := fb.routes.get(p.dst.Addr()), fb.routes.get(p.src.Addr())
 	// A provider drops sources that are not its customer's (BCP 38), like what conntrack lets out untranslated.
-	if to == nil || fb.routes.get(p.src.Addr()) != from {
+	if to == nil || back == nil || back.link != from {
 		fb.show(now, from, Dropped, &p)
 		return
 	}
 	if !p.hop() {
-		fb.expire(now, from, &p)
+		fb.expire(now, back, &p)
 		return
 	}
 	fb.spoilIf(now, from, &p)
@@ -73,10 +87,10 @@ func (fb *fabric) spoilIf(now time.Time, from *link, p *packet) {
 }
 
 // expire drops a packet whose hops are used up, and says so to its source.
-func (fb *fabric) expire(now time.Time, from *link, p *packet) {
-	fb.show(now, from, Dropped, p)
-	if f := expired(p, from); f != nil && !fb.quiet {
-		fb.queue.push(now.Add(2*from.delay), f, func(f frame) { fb.arrive(from, f) })
+func (fb *fabric) expire(now time.Time, back *route, p *packet) {
+	fb.show(now, back.link, Dropped, p)
+	if f := expired(p, back.link); f != nil && !fb.quiet {
+		fb.queue.push(now.Add(2*back.link.delay), f, func(f frame) { fb.arrive(back, f) })
 	}
 }
 
@@ -89,9 +103,10 @@ func expired(p *packet, at *link) frame {
 }
 
 // carry takes a packet over both links, at once where they have no delay.
-func (fb *fabric) carry(now time.Time, from, to *link, p *packet) {
+func (fb *fabric) carry(now time.Time, from *link, dst *route, p *packet) {
+	to := dst.link
 	if from.delay+to.delay+from.jitter+to.jitter == 0 && from.loss+to.loss == 0 && from.line.rate == 0 {
-		fb.arrive(to, p.frame)
+		fb.arrive(dst, p.frame)
 		return
 	}
 	from.mu.Lock()
@@ -110,7 +125,7 @@ func (fb *fabric) carry(now time.Time, from, to *link, p *packet) {
 		due = last
 	}
 	from.last[to] = due
-	fb.queue.push(due, p.frame, func(f frame) { fb.arrive(to, f) })
+	fb.queue.push(due, p.frame, func(f frame) { fb.arrive(dst, f) })
 }
 
 func (l *link) uniform(d time.Duration) time.Duration {
@@ -120,12 +135,10 @@ func (l *link) uniform(d time.Duration) time.Duration {
 	return time.Duration(l.rng.Int64N(int64(d)))
 }
 
-func (fb *fabric) arrive(to *link, f frame) {
+func (fb *fabric) arrive(to *route, f frame) {
 	if p, ok := parse(f); ok {
-		fb.show(time.Now(), to, Delivered, &p)
-		if deliver := to.deliver.get(p.dst.Addr()); deliver != nil {
-			deliver(f)
-		}
+		fb.show(time.Now(), to.link, Delivered, &p)
+		to.deliver(f)
 	}
 }
 

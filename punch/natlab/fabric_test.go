@@ -60,7 +60,7 @@ func TestLossAndOrder(t *testing.T) {
 	var lost, sent int
 	var arrived []uint32
 	arrivals := make(chan struct{}, 1000)
-	lab.fabric.routes.get(siteB.outside).deliver.set(siteB.outside, func(f frame) {
+	lab.fabric.attach(lab.fabric.routes.get(siteB.outside).link, siteB.outside, func(f frame) {
 		p, _ := parse(f)
 		mu.Lock()
 		defer mu.Unlock()
@@ -78,7 +78,7 @@ func TestLossAndOrder(t *testing.T) {
 		}
 	})()
 	const n = 4000
-	from := lab.fabric.routes.get(siteA.outside)
+	from := lab.fabric.routes.get(siteA.outside).link
 	go func() {
 		for i := range n {
 			lab.fabric.forward(from, newTCP(netip.AddrPortFrom(siteA.outside, 1), netip.AddrPortFrom(siteB.outside, 1), ACK, uint32(i), 0))

@@ -14,7 +14,7 @@ type firewall struct {
 func (s *site) outlet6(br branch, filtered bool) (func(i int) outlet, error) {
 	switch {
 	case !br.net6.IsValid():
-		return func(int) outlet { return outlet{deliver: &table[func(frame)]{}} }, nil
+		return func(int) outlet { return outlet{} }, nil
 	case !filtered:
 		return func(int) outlet { return s.internet6(br.net6) }, nil
 	}
@@ -25,30 +25,23 @@ func (s *site) outlet6(br branch, filtered bool) (func(i int) outlet, error) {
 	}
 	return func(i int) outlet {
 		own := in6(br.net6, host6+i)
-		s.route6(own, w.wan.write)
+		s.atInternet(own, w.wan.write)
 		return outlet{addrs: []netip.Prefix{netip.PrefixFrom(own, br.net6.Bits())}, gateway: in6(br.net6, gateway6),
-			send: w.lan.write, deliver: &w.inside}
+			send: w.lan.write, attach: w.inside.set}
 	}, nil
 }
 
 // internet6 is the outlet of a public host.
 func (s *site) internet6(net6 netip.Prefix) outlet {
-	o := outlet{gateway: in6(net6, internet6), send: func(f frame) { s.fabric.forward(s.link, f) }, deliver: &s.link.deliver}
+	o := outlet{gateway: in6(net6, internet6), send: s.toInternet, attach: s.atInternet}
 	own := []netip.Addr{in6(net6, host6)}
 	if s.addrs.alternate.IsValid() {
 		own = append(own, in6(net6, host6+alternate6))
 	}
 	for _, a := range own {
 		o.addrs = append(o.addrs, netip.PrefixFrom(a, net6.Bits()))
-		s.fabric.routes.set(a, s.link)
 	}
 	return o
-}
-
-// route6 has the Internet deliver what is for a host.
-func (s *site) route6(host netip.Addr, deliver func(frame)) {
-	s.link.deliver.set(host, deliver)
-	s.fabric.routes.set(host, s.link)
 }
 
 func (w *firewall) build(s *site, net6 netip.Prefix) (err error) {
@@ -59,7 +52,7 @@ func (w *firewall) build(s *site, net6 netip.Prefix) (err error) {
 		return err
 	}
 	s.pumps = append(s.pumps,
-		func() { w.wan.pump(func(f frame) { s.fabric.forward(s.link, f) }) },
+		func() { w.wan.pump(s.toInternet) },
 		func() { w.lan.pump(w.toInside) })
 	return nil
 }

@@ -2,6 +2,7 @@ package natlab
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -37,8 +38,8 @@ func (t *translator) find(inside, remote netip.AddrPort) *mapping {
 
 // newMapping allocates an outside endpoint. It returns nil if none is left.
 func (t *translator) newMapping(now time.Time, inside, remote netip.AddrPort) *mapping {
-	outside := t.pool[t.pooled(inside.Addr())]
-	ports := t.ports[outside]
+	i := t.pooled(inside.Addr())
+	outside, ports := t.pool[i], t.ports[i]
 	free := func(p uint16) bool {
 		old := ports[p]
 		if old != nil && !old.live(now) {
@@ -78,7 +79,10 @@ func (t *translator) pooled(inside netip.Addr) int {
 
 // owner returns the mapping of an outside endpoint, or nil.
 func (t *translator) owner(outside netip.AddrPort) *mapping {
-	return t.ports[outside.Addr()][outside.Port()]
+	if i := slices.Index(t.pool, outside.Addr()); i >= 0 {
+		return t.ports[i][outside.Port()]
+	}
+	return nil
 }
 
 // forget removes a mapping. Sessions of it may still be held by the caller.
@@ -87,7 +91,7 @@ func (t *translator) forget(m *mapping) {
 		delete(t.mappings, m.key)
 	}
 	if t.owner(m.outside) == m {
-		delete(t.ports[m.outside.Addr()], m.outside.Port())
+		delete(t.ports[slices.Index(t.pool, m.outside.Addr())], m.outside.Port())
 	}
 }
 

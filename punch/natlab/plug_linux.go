@@ -52,12 +52,8 @@ func (l *Lab) readdress(h *Host, addr netip.Addr) error {
 	if h.plug.wired {
 		return nil
 	}
-	h.plug.at.deliver.remove(old.Addr())
-	h.plug.at.deliver.set(addr, h.plug.deliver)
-	if route := l.fabric.routes.get(old.Addr()); route != nil {
-		l.fabric.routes.remove(old.Addr())
-		l.fabric.routes.set(addr, route)
-	}
+	h.plug.at.attach(old.Addr(), nil)
+	h.plug.at.attach(addr, h.plug.deliver)
 	return nil
 }
 

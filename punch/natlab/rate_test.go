@@ -99,7 +99,7 @@ func TestQueue(t *testing.T) {
 	const rtt, takes, fit = 20 * time.Millisecond, 12 * time.Millisecond, 5
 	lab := newLab(t, Config{RTT: rtt, Rate: 1e6, Queue: fit * 1500})
 	arrived := make(chan arrival, 100)
-	lab.fabric.routes.get(siteB.outside).deliver.set(siteB.outside, func(f frame) {
+	lab.fabric.attach(lab.fabric.routes.get(siteB.outside).link, siteB.outside, func(f frame) {
 		p, _ := parse(f)
 		arrived <- arrival{time.Now(), p.seq()}
 	})
@@ -109,7 +109,7 @@ func TestQueue(t *testing.T) {
 			dropped.Add(1)
 		}
 	})()
-	from := lab.fabric.routes.get(siteA.outside)
+	from := lab.fabric.routes.get(siteA.outside).link
 	best := slices.Repeat([]time.Duration{time.Hour}, fit)
 	for range 5 { // each burst finds the line free again
 		began := time.Now()

@@ -40,14 +40,15 @@ type branch struct {
 type outlet struct {
 	addrs   []netip.Prefix // what is plugged in has these addresses
 	gateway netip.Addr
-	send    func(frame)         // takes what leaves it
-	deliver *table[func(frame)] // who takes what is for which address
+	send    func(frame) // takes what leaves it
+	// attach has deliver called for what is sent to an address; nil takes the address away.
+	attach func(a netip.Addr, deliver func(frame))
 }
 
 // plug has deliver called for everything that is sent to the outlet's addresses.
 func (o *outlet) plug(deliver func(frame)) {
 	for _, a := range o.addrs {
-		o.deliver.set(a.Addr(), deliver)
+		o.attach(a.Addr(), deliver)
 	}
 }
 
@@ -110,13 +111,16 @@ func (s *site) grow(number int, br branch, out func(n int) outlet) error {
 
 // internet is the outlet of the site's link.
 func (s *site) internet(n int) outlet {
-	o := outlet{gateway: s.addrs.hop, send: func(f frame) { s.fabric.forward(s.link, f) }, deliver: &s.link.deliver}
+	o := outlet{gateway: s.addrs.hop, send: s.toInternet, attach: s.atInternet}
 	for _, a := range s.addrs.public(n) {
 		o.addrs = append(o.addrs, netip.PrefixFrom(a, 24))
-		s.fabric.routes.set(a, s.link)
 	}
 	return o
 }
+
+func (s *site) toInternet(f frame) { s.fabric.forward(s.link, f) }
+
+func (s *site) atInternet(a netip.Addr, deliver func(frame)) { s.fabric.attach(s.link, a, deliver) }
 
 // addHost makes a host's namespace. It has addresses once it is plugged in.
 func (s *site) addHost(name string, ipv6 bool) (*Host, error) {

@@ -15,9 +15,9 @@ type translator struct {
 	pool    []netip.Addr // outside addresses; the first is its own
 
 	mappings map[mapKey]*mapping
-	ports    map[netip.Addr]map[uint16]*mapping // by outside address and port
-	paired   map[netip.Addr]int                 // which of the pool an inside address has
-	synRates map[netip.Addr]*limiter            // by inside address
+	ports    []map[uint16]*mapping   // for each of the pool, by outside port
+	paired   map[netip.Addr]int      // which of the pool an inside address has
+	synRates map[netip.Addr]*limiter // by inside address
 	alloc    allocator
 	echoes   map[uint16]echo // by outside identifier
 	blocked  map[pair]time.Time
@@ -46,7 +46,6 @@ func newTranslator(cfg NAT, lan netip.Prefix, gateway netip.Addr, pool []netip.A
 	t := &translator{
 		cfg: cfg, lan: lan, gateway: gateway, pool: pool,
 		mappings: map[mapKey]*mapping{},
-		ports:    map[netip.Addr]map[uint16]*mapping{},
 		paired:   map[netip.Addr]int{},
 		synRates: map[netip.Addr]*limiter{},
 		alloc:    newAllocator(cfg.Allocation, rng),
@@ -54,8 +53,8 @@ func newTranslator(cfg NAT, lan netip.Prefix, gateway netip.Addr, pool []netip.A
 		blocked:  map[pair]time.Time{},
 		limit:    limiter{rate: cfg.Unsolicited.Rate, burst: cfg.Unsolicited.Burst},
 	}
-	for _, a := range pool {
-		t.ports[a] = map[uint16]*mapping{}
+	for range pool {
+		t.ports = append(t.ports, map[uint16]*mapping{})
 	}
 	return t
 }
@@ -76,7 +75,7 @@ func (t *translator) fromInside(now time.Time, f frame, out []emit) []emit {
 		return append(out, emit{p.frame, true})
 	case !p.hop():
 		return appendFrame(out, icmpError(&p, t.gateway, icmpTimeExceeded, 0), true)
-	case t.ports[dst] != nil:
+	case slices.Contains(t.pool, dst):
 		return t.hairpin(now, &p, out)
 	}
 	return t.outbound(now, &p, out)
@@ -172,7 +171,7 @@ func (t *translator) outboundSession(now time.Time, p *packet) (*mapping, *sessi
 // fromOutside takes a frame from the Internet and appends what comes of it to out. It may rewrite the frame in place.
 func (t *translator) fromOutside(now time.Time, f frame, out []emit) []emit {
 	p, ok := parse(f)
-	if !ok || t.ports[p.dst.Addr()] == nil {
+	if !ok || !slices.Contains(t.pool, p.dst.Addr()) {
 		return out
 	}
 	switch {
