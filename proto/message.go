@@ -130,8 +130,9 @@ type Introduce struct {
 	// does not answer now; more than MaxWait counts as MaxWait. 0: only as long
 	// as the server expects the peer anyway.
 	Wait uint16 `cbor:"4,keyasint,omitempty"`
-	// PortMode is the client's own.
-	PortMode PortMode `cbor:"5,keyasint,omitempty"`
+	// PortMode and NAT are the client's own; nil is nothing known.
+	PortMode PortMode   `cbor:"5,keyasint,omitempty"`
+	NAT      *NATReport `cbor:"6,keyasint,omitempty"`
 }
 
 // Withdraw takes an Introduce back that was not answered yet. A server that does
@@ -154,7 +155,8 @@ type Answer struct {
 	PortMode     PortMode    `cbor:"4,keyasint,omitempty"` // the client's own
 	// Code is why a client that would consent does not do so now; the server
 	// passes CodeBusy on, and nothing else. It has no meaning if Accept is set.
-	Code Code `cbor:"5,keyasint,omitempty"`
+	Code Code       `cbor:"5,keyasint,omitempty"`
+	NAT  *NATReport `cbor:"6,keyasint,omitempty"` // the client's own; nil is nothing known
 }
 
 // Introduction gives both peers the same transcript and secret.
@@ -264,6 +266,9 @@ func (m *Introduce) Check() error {
 	if m.Request == 0 || m.Peer.IsZero() {
 		return fmt.Errorf("%w: without request or peer", ErrMalformed)
 	}
+	if err := m.NAT.check(); err != nil {
+		return err
+	}
 	return checkCandidates(m.Candidates)
 }
 
@@ -287,6 +292,9 @@ func (m *Offer) Check() error {
 func (m *Answer) Check() error {
 	if m.Introduction.IsZero() {
 		return fmt.Errorf("%w: without introduction", ErrMalformed)
+	}
+	if err := m.NAT.check(); err != nil {
+		return err
 	}
 	return checkCandidates(m.Candidates)
 }

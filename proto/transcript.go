@@ -26,6 +26,9 @@ type Party struct {
 	Candidates []Candidate `cbor:"5,keyasint,omitempty" json:"candidates,omitempty"`
 	// PortMode is the peer's own statement, too. Plan version 1 does not know it.
 	PortMode PortMode `cbor:"6,keyasint,omitempty" json:"port_mode,omitempty"`
+	// NAT is the peer's own statement; nil is nothing known. Plan versions 1 and 2
+	// do not know it.
+	NAT *NATReport `cbor:"7,keyasint,omitempty" json:"nat,omitempty"`
 }
 
 // Role says which side of an introduction somebody is.
@@ -112,6 +115,9 @@ func (p *Party) check() error {
 		return fmt.Errorf("%w: party without ID or instance", ErrMalformed)
 	}
 	if err := checkObserved(p.Observed); err != nil {
+		return err
+	}
+	if err := p.NAT.check(); err != nil {
 		return err
 	}
 	return checkCandidates(p.Candidates)

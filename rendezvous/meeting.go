@@ -54,6 +54,7 @@ type side struct {
 type stated struct {
 	candidates []proto.Candidate
 	portMode   proto.PortMode
+	nat        *proto.NATReport
 }
 
 // request is a request for an introduction that was not answered yet.
@@ -78,7 +79,7 @@ func (r *registry) introduce(m *member, q *proto.Introduce, now time.Time) {
 	case !r.rates.allow(m.id, now) || !r.sourceRates.allow(m.source, now):
 		m.out.send(&proto.Declined{Request: q.Request, Code: proto.CodeBusy})
 	default:
-		r.requestLocked(m, q.Peer, newRequest(q, now), stated{q.Candidates, q.PortMode}, now)
+		r.requestLocked(m, q.Peer, newRequest(q, now), stated{q.Candidates, q.PortMode, q.NAT}, now)
 	}
 }
 
@@ -264,7 +265,7 @@ func (r *registry) answer(m *member, a *proto.Answer, now time.Time) {
 	case !a.Accept:
 		r.declineLocked(in, proto.CodeRefused)
 	default:
-		r.acceptLocked(in, stated{a.Candidates, a.PortMode}, now)
+		r.acceptLocked(in, stated{a.Candidates, a.PortMode, a.NAT}, now)
 	}
 }
 
@@ -342,6 +343,7 @@ func (s *side) statement() proto.Party {
 		Observed:   s.member.observed,
 		Candidates: s.candidates,
 		PortMode:   s.portMode,
+		NAT:        s.nat,
 	}
 }
 
