@@ -49,7 +49,9 @@ func TestEveryTypeHasSamplesAndName(t *testing.T) {
 
 // Every message at its limits fits into a frame.
 func TestLargestMessagesFit(t *testing.T) {
-	transcript, err := maximalTranscript().Marshal()
+	largest := maximalTranscript()
+	largest.Initiator.NAT, largest.Responder.NAT = maximalNAT(), maximalNAT()
+	transcript, err := largest.Marshal()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -65,8 +67,8 @@ func TestLargestMessagesFit(t *testing.T) {
 	for _, m := range []Message{
 		&Register{Instance: sampleToken(1), PlanVersion: ^uint32(0), Answers: true, AnswersFor: ids, Agent: text, Away: ^uint16(0)},
 		&Registered{Observed: sampleCandidate(Observed, "[ffff::ffff]:65535"), ProbePorts: ports},
-		&Introduce{Request: ^uint32(0), Peer: sampleID(1), Candidates: maximalCandidates(), Wait: ^uint16(0), PortMode: 255},
-		&Answer{Introduction: sampleToken(1), Accept: true, Candidates: maximalCandidates(), PortMode: 255, Code: 65535},
+		&Introduce{Request: ^uint32(0), Peer: sampleID(1), Candidates: maximalCandidates(), Wait: ^uint16(0), PortMode: 255, NAT: maximalNAT()},
+		&Answer{Introduction: sampleToken(1), Accept: true, Candidates: maximalCandidates(), PortMode: 255, Code: 65535, NAT: maximalNAT()},
 		&Introduction{Request: ^uint32(0), Secret: sampleSecret(1), Transcript: transcript},
 		&Failure{Code: 65535, Text: text},
 		&Open{Target: strings.Repeat("x", MaxTarget)},
@@ -115,6 +117,8 @@ func badMessages() []struct {
 		{"no peer", &Introduce{Request: 1}, ErrMalformed},
 		{"too many candidates", &Introduce{Request: 1, Peer: id, Candidates: append(maximalCandidates(), host)}, ErrTooLarge},
 		{"own observation", &Introduce{Request: 1, Peer: id, Candidates: []Candidate{observed}}, ErrMalformed},
+		{"bad report of its NAT", &Introduce{Request: 1, Peer: id, NAT: &NATReport{Confidence: 101}}, ErrMalformed},
+		{"answer with too many samples", &Answer{Introduction: token, NAT: &NATReport{Samples: make([]uint16, MaxNATSamples+1)}}, ErrTooLarge},
 		{"nothing withdrawn", &Withdraw{}, ErrMalformed},
 		{"offer of nothing", &Offer{Initiator: id}, ErrMalformed},
 		{"offer from nobody", &Offer{Introduction: token}, ErrMalformed},

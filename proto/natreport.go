@@ -1,6 +1,11 @@
 package proto
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+)
 
 // NATReport is what a peer has measured of the NATs in front of it, for TCP. It
 // is the peer's own statement: it decides what the peer's own introductions try
@@ -55,6 +60,8 @@ type NATReport struct {
 // MaxNATSamples bounds NATReport.Samples.
 const MaxNATSamples = 16
 
+// The enumerations below are numbers on the wire, and their names in JSON.
+
 // NATMapping is a mapping behaviour (RFC 4787, section 4.1; RFC 5382, 4.1).
 type NATMapping uint8
 
@@ -69,9 +76,15 @@ const (
 )
 
 // String is the term of RFC 4787.
-func (m NATMapping) String() string {
-	return natName(m, "unknown", "none", "endpoint-independent", "address-dependent", "address-and-port-dependent", "per-connection")
-}
+func (m NATMapping) String() string { return natName(m, mappingNames) }
+
+var mappingNames = []string{"unknown", "none", "endpoint-independent", "address-dependent", "address-and-port-dependent", "per-connection"}
+
+// MarshalText implements encoding.TextMarshaler.
+func (m NATMapping) MarshalText() ([]byte, error) { return []byte(m.String()), nil }
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (m *NATMapping) UnmarshalText(text []byte) error { return parseNATName(m, text, mappingNames) }
 
 // NATAllocation is how the outside port of a new mapping is chosen.
 type NATAllocation uint8
@@ -86,8 +99,16 @@ const (
 )
 
 // String names the allocation.
-func (a NATAllocation) String() string {
-	return natName(a, "unknown", "preserving", "sequential", "block", "random")
+func (a NATAllocation) String() string { return natName(a, allocationNames) }
+
+var allocationNames = []string{"unknown", "preserving", "sequential", "block", "random"}
+
+// MarshalText implements encoding.TextMarshaler.
+func (a NATAllocation) MarshalText() ([]byte, error) { return []byte(a.String()), nil }
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (a *NATAllocation) UnmarshalText(text []byte) error {
+	return parseNATName(a, text, allocationNames)
 }
 
 // NATPooling is an address pooling behaviour (RFC 4787, section 4.1).
@@ -101,7 +122,15 @@ const (
 )
 
 // String is the term of RFC 4787.
-func (p NATPooling) String() string { return natName(p, "unknown", "paired", "arbitrary") }
+func (p NATPooling) String() string { return natName(p, poolingNames) }
+
+var poolingNames = []string{"unknown", "paired", "arbitrary"}
+
+// MarshalText implements encoding.TextMarshaler.
+func (p NATPooling) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (p *NATPooling) UnmarshalText(text []byte) error { return parseNATName(p, text, poolingNames) }
 
 // NATFiltering is a filtering behaviour (RFC 4787, section 5; RFC 5382, 4.3).
 type NATFiltering uint8
@@ -115,9 +144,15 @@ const (
 )
 
 // String is the term of RFC 4787.
-func (f NATFiltering) String() string {
-	return natName(f, "unknown", "endpoint-independent", "address-dependent", "address-and-port-dependent")
-}
+func (f NATFiltering) String() string { return natName(f, filteringNames) }
+
+var filteringNames = []string{"unknown", "endpoint-independent", "address-dependent", "address-and-port-dependent"}
+
+// MarshalText implements encoding.TextMarshaler.
+func (f NATFiltering) MarshalText() ([]byte, error) { return []byte(f.String()), nil }
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (f *NATFiltering) UnmarshalText(text []byte) error { return parseNATName(f, text, filteringNames) }
 
 // NATAnswer is what becomes of a SYN.
 type NATAnswer uint8
@@ -133,9 +168,15 @@ const (
 )
 
 // String says the answer in words.
-func (a NATAnswer) String() string {
-	return natName(a, "unknown", "accepted", "dropped", "RST", "ICMP error", "ICMP error after seconds")
-}
+func (a NATAnswer) String() string { return natName(a, answerNames) }
+
+var answerNames = []string{"unknown", "accepted", "dropped", "RST", "ICMP error", "ICMP error after seconds"}
+
+// MarshalText implements encoding.TextMarshaler.
+func (a NATAnswer) MarshalText() ([]byte, error) { return []byte(a.String()), nil }
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (a *NATAnswer) UnmarshalText(text []byte) error { return parseNATName(a, text, answerNames) }
 
 // NATErrorPolicy is what an error does to a mapping whose SYN is unanswered.
 type NATErrorPolicy uint8
@@ -149,9 +190,15 @@ const (
 )
 
 // String says the policy in words.
-func (p NATErrorPolicy) String() string {
-	return natName(p, "unknown", "kept", "deleted", "deleted and blocked")
-}
+func (p NATErrorPolicy) String() string { return natName(p, policyNames) }
+
+var policyNames = []string{"unknown", "kept", "deleted", "deleted and blocked"}
+
+// MarshalText implements encoding.TextMarshaler.
+func (p NATErrorPolicy) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (p *NATErrorPolicy) UnmarshalText(text []byte) error { return parseNATName(p, text, policyNames) }
 
 // NATTruth is something that is so, is not, or is not known.
 type NATTruth uint8
@@ -164,14 +211,38 @@ const (
 )
 
 // String is "unknown", "no" or "yes".
-func (t NATTruth) String() string { return natName(t, "unknown", "no", "yes") }
+func (t NATTruth) String() string { return natName(t, truthNames) }
+
+var truthNames = []string{"unknown", "no", "yes"}
+
+// MarshalText implements encoding.TextMarshaler.
+func (t NATTruth) MarshalText() ([]byte, error) { return []byte(t.String()), nil }
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (t *NATTruth) UnmarshalText(text []byte) error { return parseNATName(t, text, truthNames) }
 
 // natName names a value; one that this version does not know is unknown.
-func natName[T ~uint8](v T, names ...string) string {
+func natName[T ~uint8](v T, names []string) string {
 	if int(v) < len(names) {
 		return names[v]
 	}
 	return fmt.Sprintf("unknown (%d)", uint8(v))
+}
+
+// parseNATName is the inverse of natName.
+func parseNATName[T ~uint8](v *T, text []byte, names []string) error {
+	if i := slices.Index(names, string(text)); i >= 0 {
+		*v = T(i)
+		return nil
+	}
+	number, found := strings.CutPrefix(string(text), "unknown (")
+	number, closed := strings.CutSuffix(number, ")")
+	n, err := strconv.ParseUint(number, 10, 8)
+	if !found || !closed || err != nil {
+		return fmt.Errorf("%w: %q is none of %q", ErrMalformed, text, names)
+	}
+	*v = T(n)
+	return nil
 }
 
 // check enforces what the encoding does not express.

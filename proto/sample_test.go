@@ -56,6 +56,36 @@ func maximalTranscript() *Transcript {
 	return t
 }
 
+// natTranscript is one of two peers that know their NATs, one of them all of it.
+func natTranscript() *Transcript {
+	t := modesTranscript()
+	t.PlanVersion = 3
+	t.Initiator.NAT, t.Responder.NAT = sampleNAT(), maximalNAT()
+	return t
+}
+
+// sampleNAT is what a peer may find out about a NAT that counts its ports down.
+func sampleNAT() *NATReport {
+	return &NATReport{
+		Mapping: MappingAddressPortDependent, Allocation: AllocationSequential, Delta: -2, Confidence: 99,
+		Samples: []uint16{40008, 40006, 40004}, Age: 1_500, Background: 2_500,
+		Pooling: PoolingPaired, Filtering: FilteringAddressPortDependent, Unsolicited: AnswerReset, Crossing: AnswerAccepted,
+		OnReset: PolicyDelete, Poisoned: TruthNo, Hairpin: AnswerDropped, Hops: 2, Proxied: TruthNo,
+	}
+}
+
+// maximalNAT has everything at its limit.
+func maximalNAT() *NATReport {
+	r := &NATReport{
+		Mapping: 255, Allocation: 255, Delta: -1 << 15, Low: 65535, High: 65535, Confidence: 100, Age: ^uint32(0), Background: ^uint32(0),
+		Pooling: 255, Filtering: 255, Unsolicited: 255, Crossing: 255, OnReset: 255, Poisoned: 255, Hairpin: 255, Hops: 255, Proxied: 255,
+	}
+	for range MaxNATSamples {
+		r.Samples = append(r.Samples, 65535)
+	}
+	return r
+}
+
 func maximalCandidates() (list []Candidate) {
 	for i := range MaxCandidates {
 		kind := Host
@@ -122,6 +152,9 @@ func sampleMessages() []namedMessage {
 		{"Answer, consent, dial-only", &Answer{Introduction: sampleToken(3), Accept: true, PortMode: PortDialOnly}},
 		{"Answer, unknown port mode", &Answer{Introduction: sampleToken(3), Accept: true, PortMode: 255}},
 		{"Answer, busy", &Answer{Introduction: sampleToken(3), PortMode: PortSequential, Code: CodeBusy}},
+		{"Introduce, behind a NAT", &Introduce{Request: 5, Peer: sampleID(2), NAT: sampleNAT()}},
+		{"Introduce, knowing nothing", &Introduce{Request: 6, Peer: sampleID(2), NAT: &NATReport{}}},
+		{"Answer, consent, NAT report of a later version", &Answer{Introduction: sampleToken(3), Accept: true, NAT: maximalNAT()}},
 	}
 }
 

@@ -88,11 +88,21 @@ func TestSpecLimits(t *testing.T) {
 		"MaxPayload": MaxPayload, "MaxHostCandidates": MaxHostCandidates, "MaxCandidates": MaxCandidates, "MaxAnswersFor": MaxAnswersFor,
 		"MaxProbePorts": MaxProbePorts, "MaxText": MaxText, "MaxTarget": MaxTarget, "MaxChunk": MaxChunk, "MaxUnproven": MaxUnproven,
 		"KeepaliveMax": int(KeepaliveMax / time.Second), "ServerIdle": int(ServerIdle / time.Second), "PreambleDeadline": int(PreambleDeadline / time.Second),
-		"MaxWait": int(MaxWait / time.Second),
+		"MaxWait": int(MaxWait / time.Second), "MaxNATSamples": MaxNATSamples,
 	} {
 		want[name] = fmt.Sprint(v)
 	}
 	equalRows(t, "limits", specTable(t, "## 10.", "name", "value"), want)
+}
+
+func TestSpecNATValues(t *testing.T) {
+	for _, v := range natValues() {
+		want := map[string]string{}
+		for n := uint8(1); n < v.count; n++ {
+			want[fmt.Sprint(n)] = v.name(n)
+		}
+		equalRows(t, v.column, specTable(t, "#### NATReport\n", v.column, "name", "meaning"), want)
+	}
 }
 
 func TestSpecNames(t *testing.T) {
@@ -126,7 +136,7 @@ func TestSpecLayoutSizes(t *testing.T) {
 }
 
 func TestSpecFields(t *testing.T) {
-	structs := []any{Transcript{}, Party{}}
+	structs := []any{Transcript{}, Party{}, NATReport{}}
 	for typ := range Type(255) {
 		if m := newMessage(typ); m != nil {
 			structs = append(structs, reflect.ValueOf(m).Elem().Interface())
@@ -162,6 +172,8 @@ func specType(t reflect.Type) string {
 		return "candidate"
 	case reflect.TypeFor[Party]():
 		return "party"
+	case reflect.TypeFor[*NATReport]():
+		return "NAT report"
 	case reflect.TypeFor[[]byte]():
 		return "bytes"
 	case reflect.TypeFor[string]():
@@ -174,6 +186,8 @@ func specType(t reflect.Type) string {
 		return "[" + specType(t.Elem()) + "]"
 	case reflect.Array:
 		return fmt.Sprintf("bytes %d", t.Len())
+	case reflect.Int16:
+		return fmt.Sprintf("int %d", t.Bits())
 	}
 	return fmt.Sprintf("uint %d", t.Bits())
 }

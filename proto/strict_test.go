@@ -101,6 +101,16 @@ var strictCases = []struct {
 	{"a pairing code that is too large", TypePaired, "a1 01 1a00010000", false},
 	{"a listening code that is too large", TypeListening, "a1 01 1a00010000", false},
 
+	{"a report of NATs", TypeIntroduce, "a3 01 01 02 {I} 06 a2 03 20 07 82 01 19ffff", true},
+	{"a report of NATs with an unknown field", TypeIntroduce, "a3 01 01 02 {I} 06 a1 17 81 00", true},
+	{"null for a report of NATs", TypeIntroduce, "a3 01 01 02 {I} 06 f6", false},
+	{"a report of NATs as an array", TypeIntroduce, "a3 01 01 02 {I} 06 80", false},
+	{"a report of NATs as a byte string", TypeIntroduce, "a3 01 01 02 {I} 06 41 a0", false},
+	{"a step that is too large", TypeIntroduce, "a3 01 01 02 {I} 06 a1 03 398000", false},
+	{"a duplicate field in a report of NATs", TypeIntroduce, "a3 01 01 02 {I} 06 a2 01 01 01 01", false},
+	{"samples of bytes", TypeIntroduce, "a3 01 01 02 {I} 06 a1 07 41 01", false},
+	{"a sample that is too large", TypeIntroduce, "a3 01 01 02 {I} 06 a1 07 81 1a00010000", false},
+
 	{"a short token", TypeAnswer, "a1 01 4f" + strings.Repeat("01", 15), false},
 	{"a long token", TypeAnswer, "a1 01 51" + strings.Repeat("01", 17), false},
 	{"an empty token", TypeAnswer, "a1 01 40", false},

@@ -9,7 +9,7 @@ import (
 )
 
 func TestTranscriptRoundTrip(t *testing.T) {
-	for _, want := range []*Transcript{sampleTranscript(), maximalTranscript(), modesTranscript()} {
+	for _, want := range []*Transcript{sampleTranscript(), maximalTranscript(), modesTranscript(), natTranscript()} {
 		b, err := want.Marshal()
 		if err != nil {
 			t.Fatal(err)
@@ -47,6 +47,7 @@ func TestBadTranscripts(t *testing.T) {
 			t.Responder.Observed.Addr = netip.AddrPortFrom(t.Responder.Observed.Addr.Addr(), 0)
 		}, ErrMalformed},
 		"own observation":     {func(t *Transcript) { t.Initiator.Candidates[0].Kind = Observed }, ErrMalformed},
+		"bad report of a NAT": {func(t *Transcript) { t.Initiator.NAT = &NATReport{Low: 2, High: 1} }, ErrMalformed},
 		"too many candidates": {func(t *Transcript) { t.Responder.Candidates = append(maximalCandidates(), host) }, ErrTooLarge},
 	}
 	for name, c := range cases {
@@ -92,6 +93,8 @@ func FuzzParseTranscript(f *testing.F) {
 	b, _ := maximalTranscript().Marshal()
 	f.Add(b)
 	b, _ = modesTranscript().Marshal()
+	f.Add(b)
+	b, _ = natTranscript().Marshal()
 	f.Add(b)
 	f.Fuzz(func(t *testing.T, b []byte) {
 		parsed, err := ParseTranscript(b)

@@ -338,6 +338,7 @@ func makeTranscripts(t *testing.T) (list []cborVector) {
 		{"a transcript", sampleTranscript()},
 		{"everything at its limit", maximalTranscript()},
 		{"port modes", modesTranscript()},
+		{"NAT reports", natTranscript()},
 	} {
 		b, err := v.transcript.Marshal()
 		if err != nil {
@@ -516,7 +517,7 @@ func TestFrameVectors(t *testing.T) {
 }
 
 func TestTranscriptVectors(t *testing.T) {
-	for i, want := range []*Transcript{sampleTranscript(), maximalTranscript(), modesTranscript()} {
+	for i, want := range []*Transcript{sampleTranscript(), maximalTranscript(), modesTranscript(), natTranscript()} {
 		c := readVectors(t).Transcripts[i]
 		if got, err := ParseTranscript(c.Bytes); err != nil || !reflect.DeepEqual(got, want) || diagnose(t, c.Bytes) != c.Diagnostic {
 			t.Errorf("%s: %+v, %v", c.Name, got, err)
