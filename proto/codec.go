@@ -50,6 +50,19 @@ func fromByteString(v encoding.BinaryUnmarshaler, data []byte) error {
 	return v.UnmarshalBinary(b)
 }
 
+// ByteString is bytes of any number. Package cbor would take an array of numbers
+// for a slice of bytes, too.
+type ByteString []byte
+
+// UnmarshalCBOR implements cbor.Unmarshaler.
+func (b *ByteString) UnmarshalCBOR(data []byte) error { return fromByteString(b, data) }
+
+// UnmarshalBinary implements encoding.BinaryUnmarshaler.
+func (b *ByteString) UnmarshalBinary(data []byte) error {
+	*b = data
+	return nil
+}
+
 // decode decodes one CBOR item into what v points to.
 func decode(data []byte, v any) error {
 	err := decMode.Unmarshal(data, v)

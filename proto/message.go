@@ -2,6 +2,7 @@ package proto
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 )
 
@@ -29,7 +30,9 @@ const (
 	TypeClaim        Type = 21 // answer to Pairing
 	TypePaired       Type = 22 // either way, behind Claim
 
-	TypeWithdraw Type = 0x81 // client → server
+	TypeWithdraw   Type = 0x81 // client → server
+	TypeDialBack   Type = 0x82 // client → server
+	TypeDialedBack Type = 0x83 // server → client, answer to DialBack
 )
 
 // Ignorable reports whether a receiver that does not know the type skips it.
@@ -91,6 +94,10 @@ func newMessage(t Type) Message {
 		return new(Paired)
 	case TypeWithdraw:
 		return new(Withdraw)
+	case TypeDialBack:
+		return new(DialBack)
+	case TypeDialedBack:
+		return new(DialedBack)
 	}
 	return nil
 }
@@ -119,6 +126,22 @@ type Registered struct {
 	// ProbePorts are further TCP ports of the server that answer STUN, at most
 	// MaxProbePorts.
 	ProbePorts []uint16 `cbor:"2,keyasint,omitempty"`
+	// Alternate is another address of the server, of 4 or 16 bytes, at which the
+	// ProbePorts answer as well; empty if it has none.
+	Alternate ByteString `cbor:"3,keyasint,omitempty"`
+	// ProbeToken, of the size of a Token, proves in a STUN request that it comes
+	// from this client; empty if the server does not dial back.
+	ProbeToken ByteString `cbor:"4,keyasint,omitempty"`
+	// SilentPort is a port of the server's that answers no SYN, and ClosedPort one
+	// that answers with a RST; 0 if it has none.
+	SilentPort uint16 `cbor:"5,keyasint,omitempty"`
+	ClosedPort uint16 `cbor:"6,keyasint,omitempty"`
+}
+
+// AlternateAddr returns Alternate; the zero Addr if there is none.
+func (m *Registered) AlternateAddr() netip.Addr {
+	addr, _ := netip.AddrFromSlice(m.Alternate)
+	return addr
 }
 
 // Introduce asks for an introduction to a peer.
@@ -257,6 +280,12 @@ func (m *Registered) Check() error {
 	}
 	if slices.Contains(m.ProbePorts, 0) {
 		return fmt.Errorf("%w: probe port 0", ErrMalformed)
+	}
+	if n := len(m.ProbeToken); n != 0 && n != len(Token{}) {
+		return fmt.Errorf("%w: probe token of %d bytes", ErrMalformed, n)
+	}
+	if a := m.AlternateAddr(); len(m.Alternate) > 0 && (!a.IsValid() || a.Is4In6() || a.IsUnspecified() || a.IsMulticast()) {
+		return fmt.Errorf("%w: second address % x", ErrMalformed, m.Alternate)
 	}
 	return checkObserved(m.Observed)
 }

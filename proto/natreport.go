@@ -50,8 +50,9 @@ type NATReport struct {
 	// Hairpin is what a SYN to the outside endpoint of another host behind the
 	// same NAT meets (RFC 4787, 6).
 	Hairpin NATAnswer `cbor:"16,keyasint,omitempty" json:"hairpin,omitempty"`
-	// Hops is the least TTL with which a packet has passed all of the peer's own
-	// NATs, carriers' included; a quiet dial's TTL is one more at least.
+	// Hops is the least TTL with which a SYN gets past the last of the peer's own
+	// NATs, carriers' included: 2 behind a single one, 1 without any. A quiet dial
+	// with that TTL opens all of them, and ends at the next router.
 	Hops uint8 `cbor:"17,keyasint,omitempty" json:"hops,omitempty"`
 	// Proxied says whether something on the way completes connections by itself.
 	Proxied NATTruth `cbor:"18,keyasint,omitempty" json:"proxied,omitempty"`

@@ -18,6 +18,8 @@ func sampleID(n byte) ID {
 func sampleToken(n byte) (t Token)   { fill(t[:], n); return t }
 func sampleSecret(n byte) (s Secret) { fill(s[:], n); return s }
 
+func bytes16(n byte) []byte { t := sampleToken(n); return t[:] }
+
 func fill(b []byte, n byte) {
 	for i := range b {
 		b[i] = n
@@ -152,6 +154,13 @@ func sampleMessages() []namedMessage {
 		{"Answer, consent, dial-only", &Answer{Introduction: sampleToken(3), Accept: true, PortMode: PortDialOnly}},
 		{"Answer, unknown port mode", &Answer{Introduction: sampleToken(3), Accept: true, PortMode: 255}},
 		{"Answer, busy", &Answer{Introduction: sampleToken(3), PortMode: PortSequential, Code: CodeBusy}},
+		{"Registered, with a server that dials back", &Registered{
+			Observed: sampleCandidate(Observed, "192.0.2.1:4000"), ProbePorts: []uint16{7879}, Alternate: []byte{203, 0, 113, 20},
+			ProbeToken: bytes16(10), SilentPort: 40001, ClosedPort: 40002,
+		}},
+		{"DialBack", &DialBack{Request: 1, From: FromAlternate, To: sampleCandidate(Observed, "192.0.2.1:4000")}},
+		{"DialedBack", &DialedBack{Request: 1, Answer: AnswerDropped}},
+		{"DialedBack, not dialled", &DialedBack{Request: 2}},
 		{"Introduce, behind a NAT", &Introduce{Request: 5, Peer: sampleID(2), NAT: sampleNAT()}},
 		{"Introduce, knowing nothing", &Introduce{Request: 6, Peer: sampleID(2), NAT: &NATReport{}}},
 		{"Answer, consent, NAT report of a later version", &Answer{Introduction: sampleToken(3), Accept: true, NAT: maximalNAT()}},

@@ -105,6 +105,12 @@ func TestSpecNATValues(t *testing.T) {
 	}
 }
 
+func TestSpecDialBackOrigins(t *testing.T) {
+	equalRows(t, "origins", specTable(t, "### 5.5", "from", "name", "the SYN comes from"), map[string]string{
+		fmt.Sprint(FromOtherPort): "OtherPort", fmt.Sprint(FromAlternate): "Alternate", fmt.Sprint(FromSilent): "Silent", fmt.Sprint(FromClosed): "Closed",
+	})
+}
+
 func TestSpecNames(t *testing.T) {
 	quoted := func(s string) string { return "`" + s + "`" }
 	equalRows(t, "ALPN", specTable(t, "### 3.2", "connection", "ALPN"), map[string]string{
@@ -174,7 +180,7 @@ func specType(t reflect.Type) string {
 		return "party"
 	case reflect.TypeFor[*NATReport]():
 		return "NAT report"
-	case reflect.TypeFor[[]byte]():
+	case reflect.TypeFor[[]byte](), reflect.TypeFor[ByteString]():
 		return "bytes"
 	case reflect.TypeFor[string]():
 		return "text"

@@ -111,6 +111,14 @@ var strictCases = []struct {
 	{"samples of bytes", TypeIntroduce, "a3 01 01 02 {I} 06 a1 07 41 01", false},
 	{"a sample that is too large", TypeIntroduce, "a3 01 01 02 {I} 06 a1 07 81 1a00010000", false},
 
+	{"a dial-back", TypeDialBack, "a3 01 01 02 02 03 {C}", true},
+	{"a dial-back from where is not known", TypeDialBack, "a3 01 01 02 18ff 03 {C}", true},
+	{"an origin that is too large", TypeDialBack, "a3 01 01 02 190100 03 {C}", false},
+	{"null for an origin", TypeDialBack, "a3 01 01 02 f6 03 {C}", false},
+	{"an outcome that is too large", TypeDialedBack, "a2 01 01 02 190100", false},
+	{"text for a second address", TypeRegistered, "a2 01 {C} 03 64 61616161", false},
+	{"a second address as an array of numbers", TypeRegistered, "a2 01 {C} 03 84 01010101", false},
+
 	{"a short token", TypeAnswer, "a1 01 4f" + strings.Repeat("01", 15), false},
 	{"a long token", TypeAnswer, "a1 01 51" + strings.Repeat("01", 17), false},
 	{"an empty token", TypeAnswer, "a1 01 40", false},
