@@ -53,11 +53,19 @@ type ClientConfig struct {
 	// was not answered yet has stated: the node may be somewhere else now. nil
 	// leaves that as it was.
 	Candidates func() []proto.Candidate
+	// Refresh is called when the client has consented to an offer, and returns a
+	// channel that is closed when Report is to be asked for the answer: what takes a
+	// moment to measure can be measured meanwhile. The answer waits for a second at
+	// most. nil, or a nil channel, is at once.
+	Refresh func() <-chan struct{}
 	// Introduced gets introductions that this client consented to and did not
 	// ask for itself. If requests cross, one introduction may be handed to
 	// Introduced and be returned by Introduce; it has the same
 	// Transcript.Introduction then.
 	Introduced func(Introduction)
+	// Report is what peers are told of this node's NATs, asked anew for each request
+	// and answer; nil is nothing. Unlike the others it may be called concurrently.
+	Report func() *proto.NATReport
 	// State is told of each change, until the context of Run ends.
 	State func(State)
 	// Logger gets what the client has to say; nil discards it.
@@ -68,11 +76,12 @@ type ClientConfig struct {
 type State struct {
 	// Registered says whether the client is registered now. If so, Observed is
 	// its endpoint as the server sees it, Local its own end of the connection
-	// (zero if that is not TCP), and ProbePorts are further ports of the server that answer STUN.
+	// (zero if that is not TCP), and Probing what the server offers for finding out
+	// what NATs do.
 	Registered bool
 	Observed   netip.AddrPort
 	Local      netip.AddrPort
-	ProbePorts []uint16
+	Probing    Probing
 	// Suspended says that it is not registered because of Suspend. Otherwise Err
 	// is why it is not registered. If Permanent, Run ends; otherwise the next
 	// attempt is due after Retry.
@@ -132,7 +141,9 @@ type Client struct {
 	link       *link // nil unless registered
 	requests   map[uint32]*pending
 	issued     uint32 // the latest request number
-	pause      pause
+	// issuedBacks is that of the dial-backs.
+	issuedBacks uint32
+	pause       pause
 }
 
 // pending is a call of Introduce that was not answered yet.
@@ -240,6 +251,7 @@ func (c *Client) attempt(ctx context.Context) (lasted time.Duration, err error) 
 // that the one before did not see answered; they state what holds now, if that is
 // not nil.
 func (c *Client) publish(l *link, now []proto.Candidate) {
+	report := c.report()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.link = l
@@ -251,6 +263,7 @@ func (c *Client) publish(l *link, now []proto.Candidate) {
 		if now != nil {
 			again.Candidates = now
 		}
+		again.NAT = report
 		l.out.send(&again)
 	}
 }
@@ -342,15 +355,24 @@ func (c *Client) IntroduceWithin(ctx context.Context, wait time.Duration, peer p
 	}
 }
 
+// report returns what is stated of this node's NATs.
+func (c *Client) report() *proto.NATReport {
+	if c.cfg.Report == nil {
+		return nil
+	}
+	return c.cfg.Report()
+}
+
 // ask notes a request and sends it if there is a registration.
 func (c *Client) ask(wait time.Duration, peer proto.ID, candidates []proto.Candidate) (uint32, *pending, error) {
+	report := c.report()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.issued = max(c.issued+1, 1)
 	r := &pending{
 		message: &proto.Introduce{
 			Request: c.issued, Peer: peer, Candidates: slices.Clone(candidates),
-			Wait: seconds(wait), PortMode: c.cfg.PortMode,
+			Wait: seconds(wait), PortMode: c.cfg.PortMode, NAT: report,
 		},
 		result: make(chan result, 1),
 	}

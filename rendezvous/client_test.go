@@ -32,7 +32,7 @@ func TestClientsAreIntroduced(t *testing.T) {
 	}
 	b := runNode(t, cfg)
 	s := a.await(t, true)
-	if !s.Observed.IsValid() || s.Observed != s.Local || !slices.Equal(s.ProbePorts, []uint16{7879}) || s.Err != nil {
+	if !s.Observed.IsValid() || s.Observed != s.Local || !slices.Equal(s.Probing.Ports, []uint16{7879}) || s.Err != nil {
 		t.Errorf("state %+v", s)
 	}
 	b.await(t, true)

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"log/slog"
 	"math"
+	"net/netip"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -21,6 +22,12 @@ type ServerConfig struct {
 	// ProbePorts are the TCP ports of this host on which ServeProbe runs.
 	// Clients are told them when they register.
 	ProbePorts []uint16
+	// Alternate is another address of this host, at which ServeProbe runs on the
+	// ProbePorts as well; the zero Addr is none.
+	Alternate netip.Addr
+	// Origins let clients have themselves dialled back, so that they can find out
+	// what their NATs do; nil: the server dials nobody. They stay the caller's.
+	Origins *Origins
 
 	// MaxClients bounds the registrations, and besides them the lost ones that
 	// are expected back; default 10,000. One source address gets a quarter of the
@@ -53,6 +60,13 @@ type ServerConfig struct {
 	// tenth of how many one source address may; default 30.
 	IntroductionBurst int
 
+	// DialBackRate bounds the dial-backs that one ID requests per second; default
+	// 0.5. All IDs at one source address get ten times that.
+	DialBackRate float64
+	// DialBackBurst is how many of them one ID may request at once, and a tenth of
+	// how many one source address may; default 24, enough for two measurements.
+	DialBackBurst int
+
 	// RestartGrace is how long introductions wait for a peer that is not
 	// registered: counted from the first call of Serve, because after a restart
 	// everybody is about to come back, and from the loss of the peer's last
@@ -77,6 +91,9 @@ func (c *ServerConfig) introductionRate() rate.Limit {
 	return rateLimit(c.IntroductionRate, 5)
 }
 func (c *ServerConfig) introductionBurst() int { return limit(c.IntroductionBurst, 30) }
+
+func (c *ServerConfig) dialBackRate() rate.Limit { return rateLimit(c.DialBackRate, 0.5) }
+func (c *ServerConfig) dialBackBurst() int       { return limit(c.DialBackBurst, 24) }
 
 func (c *ServerConfig) restartGrace() time.Duration {
 	return max(0, cmp.Or(c.RestartGrace, 3*time.Second))

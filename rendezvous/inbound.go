@@ -19,6 +19,8 @@ type inbound struct {
 	from netip.AddrPort
 	src  netip.Prefix
 	gate *gate // that it is counted in
+
+	owner *member // whose STUN connection it is; guarded by dialBacks.mu
 }
 
 // First bytes: a TLS record of type handshake (RFC 8446, section 5.1), and a
@@ -117,7 +119,9 @@ func (s *Server) admit(in *inbound, w *wire) (kept bool) {
 	in.raw.SetDeadline(time.Time{})
 	m.instance = reg.Instance
 	s.settle(in.raw)
+	s.backs.enter(m)
 	if code := s.registry.join(m, reg, time.Now()); code != proto.CodeOK {
+		s.backs.leave(m)
 		s.quiet(in, "registration refused: "+code.String(), nil)
 		s.turnAway(m, conn, &proto.Failure{Code: code})
 		return false
@@ -131,6 +135,8 @@ func (s *Server) newMember(in *inbound, id proto.ID, conn *tls.Conn) *member {
 	return &member{
 		party:    party{id: id},
 		observed: proto.NewCandidate(in.from, proto.Observed, 65535),
+		here:     addrPort(in.raw.LocalAddr()),
+		token:    proto.NewToken(),
 		source:   in.src,
 		out:      &outbox{conn: conn, raw: in.raw, max: maxQueue, wg: &s.wg},
 		pace:     rate.NewLimiter(messageRate, messageBurst),

@@ -47,8 +47,11 @@ type link struct {
 	registered *proto.Registered
 	answersFor []proto.ID // as registered first
 	pong       atomic.Uint64
-	lost       chan error // capacity 1: why reading ended
+	lost       chan error    // capacity 1: why reading ended
+	over       chan struct{} // closed when the link is of no use any more
 	wg         sync.WaitGroup
+
+	backs map[uint32]chan proto.NATAnswer // dial-backs asked for; guarded by Client.mu
 
 	// Owned by the reader.
 	consents consents
@@ -82,7 +85,8 @@ func (c *Client) enrol(ctx context.Context, raw net.Conn) (*link, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &link{c: c, conn: conn, registered: registered, answersFor: reg.AnswersFor, lost: make(chan error, 1)}
+	l := &link{c: c, conn: conn, registered: registered, answersFor: reg.AnswersFor, lost: make(chan error, 1),
+		over: make(chan struct{}), backs: make(map[uint32]chan proto.NATAnswer)}
 	l.out = &outbox{conn: conn, raw: raw, max: maxClientQueue, wg: &l.wg}
 	return l, nil
 }
@@ -115,13 +119,14 @@ func (l *link) run(ctx context.Context) error {
 		Registered: true,
 		Observed:   l.registered.Observed.Addr,
 		Local:      addrPort(l.conn.LocalAddr()),
-		ProbePorts: l.registered.ProbePorts,
+		Probing:    probingOf(l.registered),
 	})
 	now := l.c.candidatesNow()
 	l.wg.Go(l.read)
 	l.c.publish(l, now)
 	err := l.keepAlive(ctx)
 	l.c.withdrawLink()
+	close(l.over)
 	l.out.close(nil)
 	l.wg.Wait()
 	return err
@@ -222,6 +227,8 @@ func (l *link) handle(msg proto.Message, received time.Time) error {
 		return l.introduced(msg, received)
 	case *proto.Declined:
 		return l.declined(msg)
+	case *proto.DialedBack:
+		l.dialledBack(msg)
 	case *proto.Ping:
 		l.out.send(&proto.Pong{N: msg.N})
 	case *proto.Pong:
@@ -241,12 +248,46 @@ func (l *link) offered(o *proto.Offer) {
 		answer.Candidates, answer.Code = offer(o.Initiator)
 		answer.Accept = answer.Code == proto.CodeOK
 	}
-	if _, err := proto.Append(nil, answer); err != nil {
-		l.c.log.Error("own candidates are not valid", "error", err)
-		answer = &proto.Answer{Introduction: o.Introduction}
+	if !answer.Accept {
+		l.answer(answer)
+		return
 	}
-	if answer.Accept {
-		l.consents.add(o.Introduction, o.Initiator)
+	l.consents.add(o.Introduction, o.Initiator)
+	if refresh := l.c.cfg.Refresh; refresh != nil {
+		if fresh := refresh(); fresh != nil {
+			l.wg.Go(func() { l.answerThen(fresh, answer) })
+			return
+		}
+	}
+	l.answerReporting(answer)
+}
+
+// freshLimit bounds how long an answer waits for what it is to report.
+const freshLimit = time.Second
+
+// answerThen answers when what it is to report is fresh.
+func (l *link) answerThen(fresh <-chan struct{}, answer *proto.Answer) {
+	late := time.NewTimer(freshLimit)
+	defer late.Stop()
+	select {
+	case <-fresh:
+	case <-late.C:
+	case <-l.over:
+		return
+	}
+	l.answerReporting(answer)
+}
+
+// answerReporting sends a consent with what is known of this node's NATs.
+func (l *link) answerReporting(answer *proto.Answer) {
+	answer.NAT = l.c.report()
+	l.answer(answer)
+}
+
+func (l *link) answer(answer *proto.Answer) {
+	if _, err := proto.Append(nil, answer); err != nil {
+		l.c.log.Error("own statements are not valid", "error", err)
+		answer = &proto.Answer{Introduction: answer.Introduction}
 	}
 	l.out.send(answer)
 }

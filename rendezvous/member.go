@@ -23,6 +23,8 @@ type party struct {
 type member struct {
 	party
 	observed proto.Candidate
+	here     netip.AddrPort // the server's end of the connection
+	token    proto.Token    // of STUN connections; see dialBacks
 	source   netip.Prefix
 	out      *outbox
 	pace     *rate.Limiter // of what it sends; used by its reader only
@@ -34,6 +36,10 @@ type member struct {
 	gone   bool
 	asked  map[*meeting]struct{}    // unanswered, it is the initiator
 	offers map[proto.Token]*meeting // unanswered, it is the responder
+
+	// shown are the STUN connections that have shown the token: the server's end, by
+	// the client's endpoint. Guarded by dialBacks.mu.
+	shown map[netip.AddrPort]netip.AddrPort
 }
 
 // policy is whose introductions a client wants to be offered; what it does not
@@ -56,6 +62,7 @@ func (p *policy) names(id proto.ID) bool { return slices.Contains(p.answersFor, 
 func (s *Server) attend(m *member, conn io.Reader, raw net.Conn) {
 	defer s.drop(raw)
 	defer m.out.close(nil)
+	defer s.backs.leave(m)
 	err := s.receive(m, conn)
 	s.registry.leave(m, time.Now())
 	if f := failure(err); f != nil {
@@ -110,6 +117,8 @@ func (s *Server) handle(m *member, t proto.Type, payload []byte, now time.Time) 
 		s.registry.withdraw(m, msg.Request, now)
 	case *proto.Answer:
 		s.registry.answer(m, msg, now)
+	case *proto.DialBack:
+		s.dialBack(m, msg, now)
 	case *proto.Ping:
 		m.out.send(&proto.Pong{N: msg.N})
 		m.out.ping()

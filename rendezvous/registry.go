@@ -96,7 +96,7 @@ func (r *registry) join(m *member, reg *proto.Register, now time.Time) proto.Cod
 	r.members[m.id] = append(r.members[m.id], m)
 	r.count++
 	r.perSource[m.source]++
-	m.out.send(&proto.Registered{Observed: m.observed, ProbePorts: r.cfg.ProbePorts})
+	m.out.send(r.cfg.announce(m))
 	m.out.ping()
 	if old != nil {
 		r.leaveLocked(old, now)
@@ -143,7 +143,7 @@ func (r *registry) update(m *member, reg *proto.Register, now time.Time) error {
 		return nil
 	}
 	m.plan, m.policy = reg.PlanVersion, policyOf(reg)
-	m.out.send(&proto.Registered{Observed: m.observed, ProbePorts: r.cfg.ProbePorts})
+	m.out.send(r.cfg.announce(m))
 	r.adoptLocked(m, now)
 	return nil
 }
@@ -202,6 +202,13 @@ func (r *registry) measured(m *member, d time.Duration, now time.Time) {
 	if first {
 		r.firstPongLocked(m, now)
 	}
+}
+
+// roundTrip returns the estimate for m; 0 if nothing was measured.
+func (r *registry) roundTrip(m *member) time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return time.Duration(m.rtt.micros()) * time.Microsecond
 }
 
 // expire fires timers until done is closed.

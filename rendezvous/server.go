@@ -30,6 +30,7 @@ type Server struct {
 	sources  *buckets[netip.Prefix] // of connections
 	pending  *gate
 	stun     *gate
+	backs    *dialBacks
 
 	done chan struct{}  // closed when closing becomes true
 	wg   sync.WaitGroup // everything that the server started, and Serve
@@ -60,6 +61,7 @@ func NewServer(cfg ServerConfig) *Server {
 		conns:     make(map[net.Conn]bool),
 	}
 	s.registry = newRegistry(&s.cfg)
+	s.backs = newDialBacks(&s.cfg)
 	return s
 }
 

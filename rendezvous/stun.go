@@ -28,6 +28,9 @@ const (
 	stunLife     = 5 * time.Minute
 	stunRequests = 64
 	stunSoftware = "peerd"
+	// stunToken is the comprehension-optional attribute with which a request names a
+	// registration, proto.Registered.ProbeToken.
+	stunToken stun.AttrType = 0xF0D0
 )
 
 // ErrNotSTUN is wrapped by the errors of Binding for a server that does not
@@ -111,6 +114,7 @@ func unknownAttributes(m *stun.Message) (unknown stun.UnknownAttributes) {
 
 // serveSTUN answers the requests on one connection.
 func (s *Server) serveSTUN(in *inbound, conn *wire) {
+	defer s.backs.conceal(in)
 	end := time.Now().Add(stunLife)
 	m := new(stun.Message)
 	for range stunRequests {
@@ -124,6 +128,9 @@ func (s *Server) serveSTUN(in *inbound, conn *wire) {
 				s.quiet(in, "STUN connection failed", err)
 			}
 			return
+		}
+		if token, err := m.Get(stunToken); err == nil {
+			s.backs.show(in, token)
 		}
 		answer, err := respond(m, in.from)
 		if err != nil || answer == nil {
@@ -154,16 +161,27 @@ const maxStrayed = 8
 // use. It leaves the deadlines of conn alone until ctx ends. The error is that
 // of ctx, that of conn, a *BindingError, or wraps ErrNotSTUN.
 func Binding(ctx context.Context, conn net.Conn) (netip.AddrPort, error) {
+	return BindingAs(ctx, conn, nil)
+}
+
+// BindingAs is Binding for a connection that shows a registration's token, so that
+// its far end may be dialled back from the server; see Client.DialBack. A nil token
+// shows nothing.
+func BindingAs(ctx context.Context, conn net.Conn, token []byte) (netip.AddrPort, error) {
 	interrupted := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
-	mapped, err := binding(conn)
+	mapped, err := binding(conn, token)
 	if !interrupted() {
 		return netip.AddrPort{}, ctx.Err()
 	}
 	return mapped, err
 }
 
-func binding(conn net.Conn) (netip.AddrPort, error) {
-	request, err := stun.Build(stun.TransactionID, stun.BindingRequest, stun.Fingerprint)
+func binding(conn net.Conn, token []byte) (netip.AddrPort, error) {
+	setters := []stun.Setter{stun.TransactionID, stun.BindingRequest}
+	if token != nil {
+		setters = append(setters, stun.RawAttribute{Type: stunToken, Value: token})
+	}
+	request, err := stun.Build(append(setters, stun.Fingerprint)...)
 	if err != nil {
 		return netip.AddrPort{}, err
 	}
