@@ -30,6 +30,9 @@ var mayImport = map[string]map[string]string{
 	"punch": {
 		"proto": "candidates, the transcript and the preamble",
 	},
+	"punch/nat": {
+		"proto": "the report, and from where a server dials back",
+	},
 	"punch/reuse":        {},
 	"punch/reuse/survey": {},
 	"punch/reuse/survey/linuxrules": {
@@ -48,6 +51,7 @@ var mayImport = map[string]map[string]string{
 		"proto":          "IDs and records",
 		"proto/identity": "stage [4]",
 		"punch":          "stages [2] and [3]",
+		"punch/nat":      "what the NATs do, for peers and people",
 		"punch/reuse":    "stage [1]",
 		"rendezvous":     "introductions",
 		"peer/stream":    "stage [6]",
@@ -66,6 +70,7 @@ var mayImport = map[string]map[string]string{
 		"proto":                "IDs and server URLs on the command line",
 		"proto/identity":       "the key file",
 		"punch":                "explains punching events",
+		"punch/nat":            "peerd doctor",
 		"punch/reuse":          "which modes work here",
 		"punch/reuse/survey":   "peerd sockets",
 		"rendezvous":           "peerd serve",

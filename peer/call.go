@@ -145,6 +145,7 @@ func (n *Node) join(w wish) (*call, *Session, error) {
 	}
 	c := n.calls[w]
 	if c == nil {
+		n.study.interruptLocked()
 		ctx, cancel := context.WithCancel(n.active)
 		c = &call{cancel: cancel, done: make(chan struct{})}
 		n.calls[w] = c
@@ -297,6 +298,7 @@ func (n *Node) attempt(ctx context.Context, w wish) (*Session, error) {
 		if s := n.newest(w.peer); s != nil {
 			return s, nil // nobody has told this call yet that it has ended
 		}
+		n.refresh(ctx)
 		intro, err := n.client.IntroduceWithin(ctx, w.wait(), w.peer, n.candidates())
 		m := n.meetingWith(w.peer)
 		switch {

@@ -77,6 +77,7 @@ func (n *Node) meet(intro rendezvous.Introduction) *meeting {
 		return m
 	}
 	n.sequence.due = time.Time{} // here it is
+	n.study.interruptLocked()
 	n.endOldMeetingsLocked(m.peer)
 	n.meetings[id] = m
 	n.met = append(n.met[max(0, len(n.met)-maxMet+1):], id)

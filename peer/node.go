@@ -43,6 +43,7 @@ type Node struct {
 	client    *rendezvous.Client
 
 	sequence sequence
+	study    study
 
 	mu         sync.Mutex
 	server     netip.Addr // of the server, as dialled last
@@ -81,6 +82,7 @@ func New(cfg Config) (*Node, error) {
 		instances: make(map[proto.ID]proto.Token),
 	}
 	n.sequence.socket = make(chan struct{}, 1)
+	n.study.init()
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	n.active, n.retire = context.WithCancel(n.ctx)
 	return n, nil
@@ -126,13 +128,14 @@ func (n *Node) launch() error {
 		Server: n.cfg.Server, Key: n.cfg.Key, Instance: n.instance,
 		Dial: n.dialServer, Answers: n.cfg.Answer, AnswersFor: n.cfg.AnswerFor, Agent: n.cfg.Agent,
 		PortMode: wireMode(n.mode), Away: n.away(),
-		Offer: n.consent, Candidates: n.candidates, Introduced: n.introduced, State: n.registration,
+		Offer: n.consent, Refresh: n.refreshing, Candidates: n.candidates, Report: n.natReport, Introduced: n.introduced, State: n.registration,
 		Logger: n.cfg.Logger,
 	})
 	n.tasks.Go(func() { n.client.Run(n.active) })
 	if n.isSequential() {
 		n.tasks.Go(n.stayHome)
 	}
+	n.tasks.Go(n.keepStudied)
 	return nil
 }
 
@@ -159,6 +162,7 @@ func (n *Node) registration(s rendezvous.State) {
 	n.suspended = s.Suspended
 	if n.registered = s.Registered && !n.closing; s.Registered {
 		n.observed = s.Observed
+		n.study.registeredLocked(s)
 	}
 	n.mu.Unlock()
 	if s.Registered {

@@ -15,6 +15,7 @@ type Status struct {
 	Server     string         `json:"server"`     // the rendezvous server, host:port
 	Registered bool           `json:"registered"` // with it, at this moment
 	Observed   netip.AddrPort `json:"observed"`   // this node as the server saw it last; "" before
+	Local      netip.AddrPort `json:"local"`      // this node's end of the connection to the server then; "" before
 	Port       uint16         `json:"port"`       // the one local TCP port; 0 before Start
 	// PortMode is how the port is used, a reuse.Mode ("" before Start), and NotShared
 	// why that is not "shared" ("" if it is).
@@ -22,8 +23,10 @@ type Status struct {
 	NotShared string `json:"not_shared"`
 	// RegisteredFrom is the local port of the registration: Port, unless that takes
 	// one socket at a time and a session has it.
-	RegisteredFrom uint16          `json:"registered_from"`
-	Sessions       []SessionStatus `json:"sessions"` // in the order in which they came about; never null
+	RegisteredFrom uint16 `json:"registered_from"`
+	// NAT is what was found out about the NATs in front of the node; nil before.
+	NAT      *NATStatus      `json:"nat"`
+	Sessions []SessionStatus `json:"sessions"` // in the order in which they came about; never null
 }
 
 // SessionStatus is what a session is doing.
@@ -43,8 +46,12 @@ type SessionStatus struct {
 func (n *Node) Status() Status {
 	st := Status{ID: n.ID(), Server: n.cfg.Server.HostPort(), Port: n.Port(), Sessions: []SessionStatus{}}
 	n.mu.Lock()
+	st.Local = n.study.here.Local
 	if st.Registered, st.Observed = n.registered, n.observed; n.port != nil {
 		st.PortMode, st.RegisteredFrom = n.mode.String(), n.sourceLocked().Number()
+	}
+	if n.study.found != nil {
+		st.NAT = natStatus(n.study.found)
 	}
 	if n.notShared != nil {
 		st.NotShared = n.notShared.Error()

@@ -136,14 +136,14 @@ func (p *program) rootCommand() *cobra.Command {
 	f.StringVar(&p.server, "server", "", "`URL` of the rendezvous server, as \"peerd serve\" prints it")
 	f.StringVar(&p.stateDir, "state-dir", "", "`DIR` that holds the private key (default $XDG_STATE_HOME/peerd or ~/.local/state/peerd)")
 	f.StringVar(&p.configFlag, "config", "", "configuration `FILE` (default $PEERD_CONFIG, $XDG_CONFIG_HOME/peerd/config.toml or ~/.config/peerd/config.toml)")
-	f.BoolVar(&p.json, "json", false, "answer in JSON (id, peers, ping, sockets, version), as docs/json.md describes it")
+	f.BoolVar(&p.json, "json", false, "answer in JSON (doctor, id, peers, ping, sockets, version), as docs/json.md describes it")
 	f.StringVar(&p.logLevel, "log-level", "", "log from `LEVEL` on: debug, info, warn or error (default info; nothing for nc, id, version)")
 	f.StringVar(&p.logFormat, "log-format", "text", "log as `FORMAT` text or json")
 	f.BoolVarP(&p.verbose, "verbose", "v", false, "log everything; shows each step of a connection")
 	f.BoolVarP(&p.quiet, "quiet", "q", false, "log nothing")
 	once(f, "config", "json", "verbose", "quiet")
 	root.AddCommand(p.serveCommand(), p.runCommand(), p.connectCommand(), p.ncCommand(), p.sshCommand(), p.pingCommand(), p.idCommand(),
-		p.peersCommand(), p.allowCommand(), p.denyCommand(), p.pairCommand(), p.socketsCommand(), p.versionCommand())
+		p.peersCommand(), p.allowCommand(), p.denyCommand(), p.pairCommand(), p.doctorCommand(), p.socketsCommand(), p.versionCommand())
 	describeVariables(root)
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()
@@ -225,7 +225,7 @@ func (p *program) begin(work func(cmd *cobra.Command, args []string) error) func
 }
 
 // answersJSON are the commands that --json is for.
-var answersJSON = map[string]bool{"id": true, "peers": true, "ping": true, "sockets": true, "version": true}
+var answersJSON = map[string]bool{"doctor": true, "id": true, "peers": true, "ping": true, "sockets": true, "version": true}
 
 func (p *program) checkFlags(cmd *cobra.Command) error {
 	if p.json && !answersJSON[cmd.Name()] {

@@ -14,7 +14,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/peerd/peerd/proto"
-	"github.com/peerd/peerd/proto/identity"
 	"github.com/peerd/peerd/punch"
 	"github.com/peerd/peerd/rendezvous"
 )
@@ -26,6 +25,7 @@ const shutdownLimit = 5 * time.Second
 type serveOptions struct {
 	listen     string
 	probes     []string
+	probeAddr  string
 	publicAddr string
 }
 
@@ -37,6 +37,11 @@ func (p *program) serveCommand() *cobra.Command {
 		Long: `Run the rendezvous server: peers register with it, and it introduces them to
 each other. What they say to each other does not pass through it. It answers
 STUN requests over TCP on its port, too, and on the probe ports.
+
+Peers use the probe ports to find out what their NATs do, and may ask the server
+to dial them back for that: one SYN, and only to where they are connected from.
+A second address of this host (--probe-addr) tells more; the probe ports serve
+it, too.
 
 The only line on standard output is the URL that peers need, as soon as the
 server accepts connections. The key in it is that of server.key in the state
@@ -51,6 +56,7 @@ The server runs until SIGINT, SIGTERM or SIGHUP, and then exits with 0.`,
 	f := cmd.Flags()
 	f.StringVar(&o.listen, "listen", fmt.Sprintf(":%d", proto.DefaultPort), "`ADDR` to serve on")
 	f.StringArrayVar(&o.probes, "probe-listen", []string{":7879"}, "`ADDR` that answers STUN only; may be repeated, \"\" is none")
+	f.StringVar(&o.probeAddr, "probe-addr", "", "another `ADDRESS` of this host; with it peers find out all that their NATs do")
 	f.StringVar(&o.publicAddr, "public-addr", "", "`HOST` in the printed URL (default the address of --listen, or a guess)")
 	return cmd
 }
@@ -69,11 +75,52 @@ func (p *program) serve(cmd *cobra.Command, o serveOptions) error {
 		return err
 	}
 	defer closeAll(listeners)
+	second, err := o.listenAtSecond(listeners[1:])
+	if err != nil {
+		return err
+	}
+	defer closeAll(second)
 	url := proto.ServerURL{Host: o.publicAddr, Port: portOf(listeners[0]), Key: key.ID()}
 	if url.Host == "" {
 		url.Host = publicHost(listeners[0], log)
 	}
-	return p.serveOn(cmd.Context(), listeners, url, key, log)
+	config := rendezvous.ServerConfig{Key: key, Logger: log, Alternate: o.second()}
+	for _, l := range listeners[1:] {
+		config.ProbePorts = append(config.ProbePorts, portOf(l))
+	}
+	if config.Origins, err = rendezvous.OpenOrigins(); err != nil {
+		return err
+	}
+	defer config.Origins.Close()
+	return p.serveOn(cmd.Context(), listeners[0], append(listeners[1:], second...), url, config)
+}
+
+// second returns the second address; the zero Addr if there is none.
+func (o *serveOptions) second() netip.Addr {
+	addr, _ := netip.ParseAddr(o.probeAddr)
+	return addr.Unmap()
+}
+
+// listenAtSecond listens on the probe ports at the second address, where that is
+// not done yet: what listens on all addresses of a kind has it.
+func (o *serveOptions) listenAtSecond(probes []net.Listener) ([]net.Listener, error) {
+	if o.probeAddr == "" {
+		return nil, nil
+	}
+	own, err := listenAll([]string{net.JoinHostPort(o.probeAddr, "0")}) // it is an address of this host
+	if err != nil {
+		return nil, err
+	}
+	closeAll(own)
+	var missing []string
+	for _, l := range probes {
+		at := l.Addr().(*net.TCPAddr).AddrPort().Addr().Unmap()
+		covered := at.IsUnspecified() && (at.Is6() || o.second().Is4())
+		if !covered && at != o.second() {
+			missing = append(missing, netip.AddrPortFrom(o.second(), portOf(l)).String())
+		}
+	}
+	return listenAll(missing)
 }
 
 // check checks what can be checked without the network.
@@ -87,6 +134,9 @@ func (o *serveOptions) check() error {
 			return fmt.Errorf("%w: --listen and --probe-listen take HOST:PORT or :PORT", err)
 		}
 	}
+	if addr, err := netip.ParseAddr(o.probeAddr); o.probeAddr != "" && (err != nil || addr.IsUnspecified() || addr.IsMulticast() || addr.Zone() != "") {
+		return fmt.Errorf("--probe-addr %q is not an address of this host", o.probeAddr)
+	}
 	if o.publicAddr == "" {
 		return nil
 	}
@@ -97,24 +147,20 @@ func (o *serveOptions) check() error {
 	return nil
 }
 
-// serveOn serves until ctx ends or a listener fails. The first listener is the
-// main one, the others are for probes.
-func (p *program) serveOn(ctx context.Context, listeners []net.Listener, url proto.ServerURL, key *identity.Key, log *slog.Logger) error {
-	config := rendezvous.ServerConfig{Key: key, Logger: log}
-	for _, l := range listeners[1:] {
-		config.ProbePorts = append(config.ProbePorts, portOf(l))
-	}
+// serveOn serves until ctx ends or a listener fails.
+func (p *program) serveOn(ctx context.Context, main net.Listener, probes []net.Listener, url proto.ServerURL, config rendezvous.ServerConfig) error {
+	log := config.Logger
 	server := rendezvous.NewServer(config)
-	failed := make(chan error, len(listeners))
-	go func() { failed <- server.Serve(listeners[0]) }()
-	for _, l := range listeners[1:] {
+	failed := make(chan error, 1+len(probes))
+	go func() { failed <- server.Serve(main) }()
+	for _, l := range probes {
 		go func() { failed <- server.ServeProbe(l) }()
 	}
 	defer server.Close()
 	if err := p.println(url.String()); err != nil {
 		return err
 	}
-	log.Info("serving", "listen", listeners[0].Addr(), "probe_ports", config.ProbePorts)
+	log.Info("serving", "listen", main.Addr(), "probe_ports", config.ProbePorts)
 	select {
 	case err := <-failed:
 		return fmt.Errorf("serving failed: %w; start the server again", err)
@@ -154,7 +200,7 @@ func listenFailed(addr string, err error) error {
 	case errors.As(err, &op):
 		err = op.Err
 	}
-	return fmt.Errorf("cannot listen on %s: %w; stop what uses that address, or choose another with --listen or --probe-listen", addr, err)
+	return fmt.Errorf("cannot listen on %s: %w; stop what uses that address, or choose another with --listen, --probe-listen or --probe-addr", addr, err)
 }
 
 func closeAll(listeners []net.Listener) {

@@ -11,6 +11,7 @@ type errnos struct {
 	refused    []syscall.Errno // a dial: a RST came, or an ICMP error
 	tupleInUse []syscall.Errno // a dial: the 4-tuple or the port is in use on this host
 	noAnswer   []syscall.Errno // a dial: the system repeats the SYN no more
+	icmp       []syscall.Errno // a dial: of those refused, what only ICMP errors lead to
 	portInUse  []syscall.Errno // bind, listen: another socket has the port
 	exhausted  []syscall.Errno // no more sockets or memory
 	unknown    []syscall.Errno // setsockopt: there is no such option
@@ -18,6 +19,9 @@ type errnos struct {
 
 // IsRefused reports whether a dial ended by a RST or an ICMP error.
 func IsRefused(err error) bool { return isAny(err, local.refused) }
+
+// IsUnreachable reports whether a dial ended by an ICMP error for certain.
+func IsUnreachable(err error) bool { return isAny(err, local.icmp) }
 
 // IsTupleInUse reports whether a dial failed because this host has the 4-tuple
 // in use or, where the port cannot be shared, the port.

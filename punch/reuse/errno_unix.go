@@ -15,6 +15,7 @@ var posix = errnos{
 	refused:    []syscall.Errno{unix.ECONNREFUSED, unix.ECONNRESET, unix.EHOSTUNREACH},
 	tupleInUse: []syscall.Errno{unix.EADDRNOTAVAIL, unix.EADDRINUSE},
 	noAnswer:   []syscall.Errno{unix.ETIMEDOUT},
+	icmp:       []syscall.Errno{unix.EHOSTUNREACH, unix.ENETUNREACH},
 	portInUse:  []syscall.Errno{unix.EADDRINUSE},
 	exhausted:  []syscall.Errno{unix.EMFILE, unix.ENFILE, unix.ENOBUFS, unix.ENOMEM},
 	unknown:    []syscall.Errno{unix.ENOPROTOOPT, unix.EINVAL, unix.EOPNOTSUPP},

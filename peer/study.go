@@ -1,0 +1,318 @@
+package peer
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"time"
+
+	"github.com/peerd/peerd/proto"
+	"github.com/peerd/peerd/punch"
+	"github.com/peerd/peerd/punch/nat"
+	"github.com/peerd/peerd/punch/reuse"
+	"github.com/peerd/peerd/rendezvous"
+)
+
+// study is what a node knows of the NATs in front of it, and how it comes to know
+// it: it measures once it is registered and has nothing else to do, and anew when
+// it is somewhere else. What was found stays known for the places where it was
+// last. A punch has precedence: measuring stops when one begins.
+//
+// The fields are guarded by Node.mu, but for the channels.
+type study struct {
+	due   chan struct{} // capacity 1: there may be something to measure
+	one   chan struct{} // full while somebody measures or samples
+	here  rendezvous.State
+	found *nat.Result // here; nil if it has not been measured
+	known map[place]*nat.Result
+	order []place            // of known, oldest first
+	stop  context.CancelFunc // ends the measurement under way, or nil
+}
+
+// place is where a node is in the networks: its own address and that of its
+// outermost NAT.
+type place struct{ inside, outside netip.Addr }
+
+const (
+	// maxPlaces bounds the places that a node remembers.
+	maxPlaces = 8
+	// studyDelay is for how long a node has been idle when it measures.
+	studyDelay = time.Second
+	// studyPause is between two measurements at least: a server that claims each time
+	// that the node is somewhere else does not get one after the other.
+	studyPause = 30 * time.Second
+	// studyLimit bounds one measurement.
+	studyLimit = 10 * time.Second
+	// firstStudyRetry and lastStudyRetry are between a measurement that failed and
+	// the next one.
+	firstStudyRetry = 30 * time.Second
+	lastStudyRetry  = time.Hour
+)
+
+func (s *study) init() {
+	s.due, s.one = make(chan struct{}, 1), make(chan struct{}, 1)
+	s.known = make(map[place]*nat.Result)
+}
+
+// registeredLocked notes from where the node is registered now.
+func (s *study) registeredLocked(here rendezvous.State) {
+	s.here, s.found = here, s.known[placeOf(here)]
+	s.wake()
+}
+
+func placeOf(s rendezvous.State) place { return place{s.Local.Addr(), s.Observed.Addr()} }
+
+func (s *study) wake() {
+	select {
+	case s.due <- struct{}{}:
+	default:
+	}
+}
+
+// interruptLocked ends a measurement, because something else needs the network.
+func (s *study) interruptLocked() {
+	if s.stop != nil {
+		s.stop()
+	}
+}
+
+// learnLocked keeps what was found at a place.
+func (s *study) learnLocked(at place, found *nat.Result) {
+	if s.known[at] == nil {
+		s.order = append(s.order, at)
+		if len(s.order) > maxPlaces {
+			delete(s.known, s.order[0])
+			s.order = s.order[1:]
+		}
+	}
+	s.known[at] = found
+	if placeOf(s.here) == at {
+		s.found = found
+	}
+}
+
+// keepStudied measures whenever there is something to measure, until the node ends.
+func (n *Node) keepStudied() {
+	retry := firstStudyRetry
+	for {
+		select {
+		case <-n.study.due:
+		case <-n.active.Done():
+			return
+		}
+		if !pause(n.active, studyDelay) {
+			return
+		}
+		again := studyDelay // until the node is idle
+		switch idle, known := n.needsStudy(); {
+		case known:
+			retry = firstStudyRetry
+			continue
+		case idle:
+			_, err := n.Study(n.active)
+			if err == nil {
+				retry = firstStudyRetry
+				if !pause(n.active, studyPause) {
+					return
+				}
+				continue
+			}
+			if !errors.Is(err, errInterrupted) {
+				n.cfg.Logger.Debug("measuring the NATs failed", "err", err, "retry", retry)
+				again, retry = retry, min(2*retry, lastStudyRetry)
+			}
+		}
+		time.AfterFunc(again, n.study.wake)
+	}
+}
+
+// pause reports whether ctx was still alive after d.
+func pause(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-time.After(d):
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// needsStudy reports whether the node is idle, and whether there is nothing to find
+// out here.
+func (n *Node) needsStudy() (idle, known bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	idle = n.registered && len(n.meetings) == 0 && len(n.calls) == 0
+	return idle, n.study.found != nil || !n.registered && !n.suspended
+}
+
+// errInterrupted is why a measurement has no result: a punch has begun.
+var errInterrupted = errors.New("a connection to a peer is being made")
+
+// Study finds out now what the NATs in front of the node do, with some 25 short
+// connections to the server in about a second. A node does that by itself, once
+// it is registered and idle and whenever it is on another network. The error is
+// that of ctx, or wraps nat.ErrNoServer, or says that a connection to a peer is
+// being made, which has precedence.
+func (n *Node) Study(ctx context.Context) (NATStatus, error) {
+	select {
+	case n.study.one <- struct{}{}:
+		defer func() { <-n.study.one }()
+	case <-ctx.Done():
+		return NATStatus{}, ctx.Err()
+	}
+	limited, cancel := context.WithTimeout(ctx, studyLimit)
+	defer cancel()
+	here, ok := n.beginStudy(cancel)
+	if !ok {
+		return NATStatus{}, errInterrupted
+	}
+	found, err := nat.Measure(limited, n.natConfig(here))
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.study.stop = nil
+	switch {
+	case err == nil:
+		n.study.learnLocked(placeOf(here), &found)
+		return *natStatus(&found), nil
+	case errors.Is(err, context.Canceled) && ctx.Err() == nil:
+		return NATStatus{}, errInterrupted
+	}
+	return NATStatus{}, err
+}
+
+// beginStudy returns from where the node is registered, and lets a punch end the
+// measurement; false if one has begun.
+func (n *Node) beginStudy(cancel context.CancelFunc) (rendezvous.State, bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if !n.registered || len(n.meetings) > 0 || len(n.calls) > 0 {
+		return rendezvous.State{}, false
+	}
+	n.study.stop = cancel
+	return n.study.here, true
+}
+
+// natConfig says with what there is to measure.
+func (n *Node) natConfig(s rendezvous.State) nat.Config {
+	n.mu.Lock()
+	server := n.server
+	n.mu.Unlock()
+	alternate := s.Probing.Alternate
+	if !n.mayProbe(server, alternate) {
+		alternate = netip.Addr{}
+	}
+	cfg := nat.Config{
+		Net:       natNet{n, s.Probing.Token},
+		Home:      nat.Sight{To: netip.AddrPortFrom(server, n.cfg.Server.Port), Inside: s.Local, Outside: s.Observed},
+		Near:      endpoints(server, s.Probing.Ports),
+		DialsBack: s.Probing.Token != nil,
+		Alternate: alternate.IsValid(),
+		OwnPort:   n.mode != reuse.Sequential,
+		Listens:   n.mode == reuse.Shared,
+	}
+	if alternate.IsValid() {
+		cfg.Far = endpoints(alternate, s.Probing.Ports)[:min(maxFar, len(s.Probing.Ports))]
+	}
+	if s.Probing.Silent != 0 {
+		cfg.Silent = netip.AddrPortFrom(server, s.Probing.Silent)
+	}
+	if s.Probing.Closed != 0 {
+		cfg.Closed = netip.AddrPortFrom(server, s.Probing.Closed)
+	}
+	return cfg
+}
+
+// maxFar bounds the SYNs that a measurement sends to the server's second address,
+// which is only what the server says it is.
+const maxFar = 2
+
+// mayProbe reports whether an address that the server calls its own may be dialled:
+// where an endpoint may that it has observed of a peer.
+func (n *Node) mayProbe(server, alternate netip.Addr) bool {
+	if !alternate.IsValid() || alternate.Is4() != server.Is4() || alternate == server {
+		return false
+	}
+	host, err := punch.ReadHostNetwork()
+	if err != nil {
+		return false
+	}
+	to := proto.NewCandidate(netip.AddrPortFrom(alternate, 1), proto.Observed, 0)
+	return host.Admission(server).Admit(punch.Step{To: to}) == nil
+}
+
+func endpoints(addr netip.Addr, ports []uint16) (list []netip.AddrPort) {
+	for _, port := range ports {
+		list = append(list, netip.AddrPortFrom(addr, port))
+	}
+	return list
+}
+
+// natReport is what peers are told; nil if nothing is known.
+func (n *Node) natReport() *proto.NATReport {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.study.found == nil {
+		return nil
+	}
+	r := n.study.found.NATReport
+	if len(r.Samples) > 0 {
+		r.Age = uint32(min(time.Since(n.study.found.Sampled).Microseconds(), 1<<32-1))
+	}
+	return &r
+}
+
+// sampleLimit bounds what a punch waits for samples.
+const sampleLimit = 900 * time.Millisecond
+
+// refresh makes fresh mappings where peers have to predict the next one. It costs
+// nothing elsewhere.
+func (n *Node) refresh(ctx context.Context) {
+	here, found := n.needsSamples()
+	if found == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, sampleLimit)
+	defer cancel()
+	select {
+	case n.study.one <- struct{}{}:
+		defer func() { <-n.study.one }()
+	case <-ctx.Done():
+		return
+	}
+	cfg := n.natConfig(here)
+	fresh := *found
+	fresh.Resample(ctx, cfg.Net, cfg.Near[0])
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.study.learnLocked(placeOf(here), &fresh)
+}
+
+// needsSamples returns what was found out if a prediction needs more.
+func (n *Node) needsSamples() (rendezvous.State, *nat.Result) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	found := n.study.found
+	if found == nil || !found.NeedsSamples() || !n.registered || len(n.study.here.Probing.Ports) == 0 {
+		return rendezvous.State{}, nil
+	}
+	return n.study.here, found
+}
+
+// refreshing is refresh for an answer that waits until the channel is closed; nil
+// if there is nothing to wait for.
+func (n *Node) refreshing() <-chan struct{} {
+	if _, found := n.needsSamples(); found == nil {
+		return nil
+	}
+	done := make(chan struct{})
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.closing {
+		return nil
+	}
+	n.tasks.Go(func() {
+		defer close(done)
+		n.refresh(n.active)
+	})
+	return done
+}

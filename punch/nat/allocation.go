@@ -1,0 +1,193 @@
+package nat
+
+import (
+	"math"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/peerd/peerd/proto"
+)
+
+// Allocation is how a NAT was seen to choose outside ports.
+type Allocation struct {
+	Kind       proto.NATAllocation
+	Delta      int16   // of AllocationSequential
+	Low, High  uint16  // of AllocationBlock, estimated
+	Confidence uint8   // percent
+	Background float64 // of AllocationSequential: mappings a second that others make
+}
+
+// Ports that NATs give to mappings; those below are left to the system by most.
+const (
+	lowestPort  = 1024
+	highestPort = 65535
+	allPorts    = highestPort - lowestPort + 1
+)
+
+const (
+	// leastSamples is how few mappings still show anything.
+	leastSamples = 3
+	// maxStride is how far apart two mappings of a sequence may be: with more, what
+	// others do in between would leave nothing to predict.
+	maxStride = 4096
+	// largestBlock is the largest block that counts as one, RFC 7422's and carriers'.
+	largestBlock = 16384
+	// byChance is how improbable it must be that ports which are drawn from all of
+	// them lie as close together as a block's.
+	byChance = 0.001
+)
+
+// InferAllocation tells how the NAT chose the outside ports of mappings that were
+// made one after the other, each from a port of its own. It judges those with the
+// outside address that most of them have.
+func InferAllocation(samples []Sight) Allocation {
+	samples = ofOneAddress(samples)
+	if len(samples) < leastSamples {
+		return Allocation{}
+	}
+	if a, ok := preserving(samples); ok {
+		return a
+	}
+	if a, ok := sequential(samples); ok {
+		return a
+	}
+	return scattered(samples)
+}
+
+// ofOneAddress keeps the samples with the commonest outside address, in order.
+func ofOneAddress(samples []Sight) (same []Sight) {
+	count := make(map[netip.Addr]int)
+	for _, s := range samples {
+		if s.ok() {
+			count[s.Outside.Addr()]++
+		}
+	}
+	var common netip.Addr
+	for addr, n := range count {
+		if n > count[common] || n == count[common] && addr.Less(common) {
+			common = addr
+		}
+	}
+	for _, s := range samples {
+		if s.ok() && s.Outside.Addr() == common {
+			same = append(same, s)
+		}
+	}
+	return same
+}
+
+// preserving holds if most ports are the inside ones: where those are taken, the
+// NAT has to choose others.
+func preserving(samples []Sight) (Allocation, bool) {
+	kept := 0
+	for _, s := range samples {
+		if s.Inside.Port() == s.Outside.Port() {
+			kept++
+		}
+	}
+	return Allocation{Kind: proto.AllocationPreserving, Confidence: percent(float64(kept) / float64(len(samples)))}, 2*kept > len(samples)
+}
+
+// sequential holds if the ports go up, or down, in strides that have a common step,
+// starting over at most once. That ports drawn at random do so is as probable as
+// that they come sorted.
+func sequential(samples []Sight) (Allocation, bool) {
+	strides, ok := stridesOf(samples)
+	if !ok {
+		return Allocation{}, false
+	}
+	step, skipped := 0, 0
+	for _, d := range strides {
+		step = gcd(step, abs(d))
+	}
+	for _, d := range strides {
+		skipped += abs(d)/step - 1
+	}
+	delta := step
+	if strides[0] < 0 {
+		delta = -step
+	}
+	a := Allocation{
+		Kind: proto.AllocationSequential, Delta: int16(delta),
+		Confidence: percent(1 - 2/factorial(len(strides)+1)),
+	}
+	if spent := timeOf(samples); spent > 0 {
+		a.Background = float64(skipped) / spent.Seconds()
+	}
+	return a, true
+}
+
+// stridesOf returns the differences between one port and the next, all of one sign,
+// without that where the sequence starts over.
+func stridesOf(samples []Sight) (strides []int, ok bool) {
+	over := 0
+	for i := 1; i < len(samples); i++ {
+		d := int(samples[i].Outside.Port()) - int(samples[i-1].Outside.Port())
+		if abs(d) > allPorts/2 {
+			over++
+			continue
+		}
+		if d == 0 || abs(d) > maxStride {
+			return nil, false
+		}
+		strides = append(strides, d)
+	}
+	up := slices.ContainsFunc(strides, func(d int) bool { return d > 0 })
+	down := slices.ContainsFunc(strides, func(d int) bool { return d < 0 })
+	return strides, over <= 1 && len(strides) >= leastSamples-1 && up != down
+}
+
+// timeOf is how long it took to make the mappings.
+func timeOf(samples []Sight) time.Duration {
+	return samples[len(samples)-1].At.Sub(samples[0].At)
+}
+
+// scattered tells a block from all ports by how close together the ports are.
+func scattered(samples []Sight) Allocation {
+	low, high := uint16(highestPort), uint16(0)
+	for _, s := range samples {
+		low, high = min(low, s.Outside.Port()), max(high, s.Outside.Port())
+	}
+	n, span := len(samples), int(high)-int(low)+1
+	p := chanceOfSpan(n, span)
+	if p >= byChance || blockOf(n, span) > 2*largestBlock {
+		return Allocation{Kind: proto.AllocationRandom, Confidence: percent(min(1, 0.9+float64(span)/allPorts/5))}
+	}
+	margin := span / (n - 1)
+	return Allocation{
+		Kind: proto.AllocationBlock, Confidence: percent(1 - p),
+		Low:  uint16(max(int(low)-margin, 1)),
+		High: uint16(min(int(high)+margin, highestPort)),
+	}
+}
+
+// blockOf estimates the size of the block from which n ports came that lie in a
+// span: its ends are as far from theirs as they are from each other.
+func blockOf(n, span int) int { return span * (n + 1) / (n - 1) }
+
+// chanceOfSpan is the probability that n ports which are drawn from all of them lie
+// in a span that is no larger.
+func chanceOfSpan(n, span int) float64 {
+	r := min(float64(span)/allPorts, 1)
+	return float64(n)*math.Pow(r, float64(n-1)) - float64(n-1)*math.Pow(r, float64(n))
+}
+
+func percent(p float64) uint8 { return uint8(math.Floor(100 * max(0, min(p, 1)))) }
+
+func gcd(a, b int) int {
+	for b != 0 {
+		a, b = b, a%b
+	}
+	return a
+}
+
+func abs(n int) int { return max(n, -n) }
+
+func factorial(n int) float64 {
+	f := 1.0
+	for i := 2; i <= n; i++ {
+		f *= float64(i)
+	}
+	return f
+}

@@ -1,0 +1,385 @@
+package nat
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/peerd/peerd/proto"
+)
+
+// Net is what measuring needs of the outside world.
+type Net interface {
+	// Look connects to endpoints of a server, one for each sight that is wanted and
+	// with their SYNs leaving in that order, asks there from where the connections
+	// are seen, and resets them all. They come from the node's own port or else each
+	// from a fresh one.
+	Look(ctx context.Context, ownPort bool, to []netip.AddrPort) []Sight
+	// Bench takes a fresh port that is used like the node's own, and connects from
+	// there to an endpoint of the server, which is told whose connection it is. The
+	// error is errors.ErrUnsupported if ports cannot be used like that.
+	Bench(ctx context.Context, to netip.AddrPort) (Bench, error)
+	// DialBack has the server send one SYN to an endpoint that this node has now,
+	// and returns what it met; unknown if that was not possible.
+	DialBack(ctx context.Context, from proto.DialBackFrom, to netip.AddrPort) proto.NATAnswer
+	// Hops returns the addresses of the routers on the way to an endpoint, the
+	// nearest first, and the endpoint's own behind the last; invalid ones for those
+	// that do not answer. None says that the system does not tell.
+	Hops(ctx context.Context, to netip.AddrPort) []netip.Addr
+}
+
+// Bench is a fresh local port with a listener, and a connection to the server that
+// lasts until Close.
+type Bench interface {
+	// Sight is that of the connection.
+	Sight() Sight
+	// Dial sends a SYN from the port; answer waits for what it meets, which is that
+	// it is dropped if ctx ends before.
+	Dial(to netip.AddrPort) (answer func(ctx context.Context) proto.NATAnswer)
+	// Close ends all that is on the port.
+	Close()
+}
+
+// Config says where there is what to measure with.
+type Config struct {
+	Net Net
+	// Home is the registration's connection.
+	Home Sight
+	// Near are the server's endpoints that answer STUN at the address of the
+	// registration, besides its own; Far are those at other addresses.
+	Near, Far []netip.AddrPort
+	// Silent and Closed are endpoints of the server at the registration's address of
+	// which one answers no SYN and the other one with a RST; zero if there are none.
+	Silent, Closed netip.AddrPort
+	// DialsBack says that the server sends SYNs on request, and Alternate that it
+	// does so from another address, too.
+	DialsBack, Alternate bool
+	// OwnPort says that the node's own port can be dialled from while it is
+	// registered, and Listens that it has a listener.
+	OwnPort, Listens bool
+}
+
+// Field names a part of a report.
+type Field string
+
+// The fields, called as in the report's JSON.
+const (
+	FieldMapping     Field = "mapping"
+	FieldAllocation  Field = "allocation"
+	FieldPooling     Field = "pooling"
+	FieldFiltering   Field = "filtering"
+	FieldUnsolicited Field = "unsolicited"
+	FieldCrossing    Field = "crossing"
+	FieldOnReset     Field = "on_reset"
+	FieldPoisoned    Field = "poisoned"
+	FieldHairpin     Field = "hairpin"
+	FieldHops        Field = "hops"
+	FieldProxied     Field = "proxied"
+)
+
+// Result is what Measure has found out.
+type Result struct {
+	proto.NATReport
+	// Why says of the fields that are unknown why they are.
+	Why map[Field]string
+	// Sampled is when the newest of the samples was made.
+	Sampled time.Time
+	// At is when it was finished, and Took how long it took.
+	At   time.Time
+	Took time.Duration
+}
+
+const (
+	// samples is how many mappings the allocation is inferred from.
+	samples = 8
+	// patience is how long an answer may take beyond the round trip.
+	patience = 300 * time.Millisecond
+)
+
+// ErrNoServer is returned by Measure if no endpoint of the server answers.
+var ErrNoServer = errors.New("no further port of the server answers STUN")
+
+// Measure finds out what the NATs do. It makes about 25 connections in a second
+// or so, and none to anybody but the server and what Config names. If ctx ends,
+// its error is returned.
+func Measure(ctx context.Context, cfg Config) (Result, error) {
+	m := &measuring{cfg: cfg, began: time.Now(), why: make(map[Field]string)}
+	if len(cfg.Near) == 0 && len(cfg.Far) == 0 && cfg.Home.Inside != cfg.Home.Outside {
+		return Result{}, ErrNoServer
+	}
+	for _, step := range []func(context.Context){m.allocate, m.look, m.knock, m.reset} {
+		step(ctx)
+		if err := ctx.Err(); err != nil {
+			m.close()
+			return Result{}, err
+		}
+	}
+	m.close()
+	return m.result(), nil
+}
+
+// Resample makes fresh mappings to one endpoint of a server, for a prediction right
+// before a punch, and puts them into the result. It changes nothing if too few come
+// about.
+func (r *Result) Resample(ctx context.Context, n Net, to netip.AddrPort) {
+	sights := n.Look(ctx, false, repeat(to, samples))
+	if ports := portsOf(sights); len(ports) >= leastSamples {
+		r.Samples, r.Sampled = ports, sights[len(sights)-1].At
+	}
+}
+
+// NeedsSamples reports whether a prediction needs to know the latest mappings.
+func (r *Result) NeedsSamples() bool {
+	return r.Allocation == proto.AllocationSequential || r.Allocation == proto.AllocationBlock || r.Allocation == proto.AllocationRandom
+}
+
+func repeat(to netip.AddrPort, n int) (list []netip.AddrPort) {
+	for range n {
+		list = append(list, to)
+	}
+	return list
+}
+
+// measuring is one run of Measure.
+type measuring struct {
+	cfg   Config
+	began time.Time
+	rtt   time.Duration // to the server
+
+	fresh   []Sight // from fresh ports to one endpoint
+	views   views
+	benches []Bench
+
+	mu       sync.Mutex // of what knock does at the same time
+	report   proto.NATReport
+	why      map[Field]string
+	knocks   knocks
+	silent   proto.NATAnswer // what a SYN to the silent port met here
+	closed   proto.NATAnswer
+	benchErr error
+}
+
+// allocate makes mappings from fresh ports, before anything else can come between.
+func (m *measuring) allocate(ctx context.Context) {
+	at := m.cfg.Near
+	if len(at) == 0 {
+		at = m.cfg.Far
+	}
+	if len(at) == 0 {
+		return
+	}
+	m.fresh = m.cfg.Net.Look(ctx, false, repeat(at[0], samples))
+	for _, s := range m.fresh {
+		if s.ok() && (m.rtt == 0 || s.RTT < m.rtt) {
+			m.rtt = s.RTT
+		}
+	}
+}
+
+// look looks from the node's own port at different endpoints, and at one of them
+// twice if that can make a difference.
+func (m *measuring) look(ctx context.Context) {
+	m.views = views{first: m.cfg.Home}
+	if !m.cfg.OwnPort {
+		return
+	}
+	near := min(len(m.cfg.Near), 2)
+	seen := m.cfg.Net.Look(ctx, true, append(m.cfg.Near[:near:near], m.cfg.Far...))
+	m.views.near, m.views.far = seen[:near], seen[near:]
+	if any, same := compare(m.views.first, m.views.near[:min(near, 1)]); any && !same {
+		m.views.again = m.cfg.Net.Look(ctx, true, m.cfg.Near[:1])[0]
+	}
+}
+
+// wait is for how long an answer is awaited that takes a number of round trips.
+func (m *measuring) wait(ctx context.Context, trips int) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, time.Duration(trips)*m.rtt+patience)
+}
+
+// knock has the server send SYNs to the node's own mapping and to that of a fresh
+// port that waits for one, tries what the NAT does with its own outside address,
+// and counts routers: all at the same time, for none gets in another's way.
+func (m *measuring) knock(ctx context.Context) {
+	m.knocks.listens = m.cfg.Listens
+	m.bench(ctx)
+	var tasks sync.WaitGroup
+	if m.cfg.DialsBack {
+		tasks.Go(func() { m.knocks.near = m.cfg.Net.DialBack(ctx, proto.FromOtherPort, m.cfg.Home.Outside) })
+		if m.cfg.Alternate {
+			tasks.Go(func() { m.knocks.far = m.cfg.Net.DialBack(ctx, proto.FromAlternate, m.cfg.Home.Outside) })
+		}
+	}
+	if len(m.benches) > 0 {
+		tasks.Go(func() { m.cross(ctx, m.benches[0]) })
+		tasks.Go(func() { m.hairpin(ctx) })
+	}
+	tasks.Go(func() { m.count(ctx) })
+	tasks.Wait()
+}
+
+// bench takes two fresh ports.
+func (m *measuring) bench(ctx context.Context) {
+	if len(m.cfg.Near) == 0 {
+		m.benchErr = ErrNoServer
+		return
+	}
+	for range 2 {
+		ctx, cancel := m.wait(ctx, 4)
+		b, err := m.cfg.Net.Bench(ctx, m.cfg.Near[0])
+		cancel()
+		if err != nil {
+			m.benchErr = err
+			return
+		}
+		m.benches = append(m.benches, b)
+	}
+}
+
+func (m *measuring) close() {
+	for _, b := range m.benches {
+		b.Close()
+	}
+}
+
+// cross sends a SYN that nothing answers, and has the server send one the other
+// way.
+func (m *measuring) cross(ctx context.Context, b Bench) {
+	if !m.cfg.Silent.IsValid() {
+		return
+	}
+	ctx, cancel := m.wait(ctx, 3)
+	defer cancel()
+	answer := b.Dial(m.cfg.Silent)
+	crossing := proto.AnswerUnknown
+	if m.cfg.DialsBack && m.known() {
+		crossing = m.cfg.Net.DialBack(ctx, proto.FromSilent, b.Sight().Outside)
+	}
+	cancel()
+	met := answer(ctx)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.report.Crossing = crossing
+	// A dial that the server has met is connected, too.
+	if crossing != proto.AnswerAccepted {
+		m.silent = met
+	}
+}
+
+// known reports whether a port's mapping is the same towards all ports of the
+// server's address, so that its outside endpoint is known before there is an
+// answer.
+func (m *measuring) known() bool {
+	any, same := compare(m.views.first, m.views.near)
+	return any && same
+}
+
+// hairpin has two fresh ports dial each other's outside endpoint.
+func (m *measuring) hairpin(ctx context.Context) {
+	if len(m.benches) < 2 {
+		return
+	}
+	ctx, cancel := m.wait(ctx, 1)
+	defer cancel()
+	one, two := m.benches[0], m.benches[1]
+	first, second := one.Dial(two.Sight().Outside), two.Dial(one.Sight().Outside)
+	answers := []proto.NATAnswer{first(ctx), second(ctx)}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.report.Hairpin = hairpinOf(answers)
+}
+
+// hairpinOf tells what a SYN meets by two that go opposite ways: the first may have
+// met a NAT that did not know the other's port yet.
+func hairpinOf(answers []proto.NATAnswer) proto.NATAnswer {
+	found := proto.AnswerUnknown
+	for _, a := range answers {
+		switch {
+		case a == proto.AnswerAccepted:
+			return a
+		case a != proto.AnswerUnknown && (found == proto.AnswerUnknown || found == proto.AnswerDropped):
+			found = a
+		}
+	}
+	return found
+}
+
+// count asks the routers on the way for their addresses.
+func (m *measuring) count(ctx context.Context) {
+	to := append(append([]netip.AddrPort{}, m.cfg.Near...), m.cfg.Far...)
+	if len(to) == 0 {
+		return
+	}
+	ctx, cancel := m.wait(ctx, 1)
+	defer cancel()
+	routers := m.cfg.Net.Hops(ctx, to[0])
+	hops := hopsOf(mappingOf(m.views), routers, m.cfg.Home.Outside.Addr())
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.report.Hops = hops; hops == 0 && len(routers) == 0 {
+		m.why[FieldHops] = "this system does not tell which routers are on the way"
+	}
+}
+
+// reset has a fresh port's SYN answered with a RST, and the server send one from
+// there.
+func (m *measuring) reset(ctx context.Context) {
+	if len(m.benches) < 2 || !m.cfg.Closed.IsValid() {
+		return
+	}
+	b := m.benches[1]
+	if m.closed = m.dial(ctx, b); m.closed != proto.AnswerReset || !m.cfg.DialsBack || !m.known() {
+		return
+	}
+	wait, cancel := m.wait(ctx, 3)
+	defer cancel()
+	back := m.cfg.Net.DialBack(wait, proto.FromClosed, b.Sight().Outside)
+	filtering := filteringOf(m.knocks)
+	m.report.OnReset = onResetOf(back, unsolicitedOf(m.knocks), m.report.Crossing, filtering, m.dial(ctx, b))
+}
+
+// dial dials the closed port.
+func (m *measuring) dial(ctx context.Context, b Bench) proto.NATAnswer {
+	ctx, cancel := m.wait(ctx, 1)
+	defer cancel()
+	return b.Dial(m.cfg.Closed)(ctx)
+}
+
+// result infers the report, and says why what is unknown is so.
+func (m *measuring) result() Result {
+	r := &m.report
+	r.Mapping = mappingOf(m.views)
+	all := append(append(append([]Sight{m.views.first, m.views.again}, m.views.near...), m.views.far...), m.fresh...)
+	for _, b := range m.benches {
+		all = append(all, b.Sight())
+	}
+	r.Pooling = poolingOf(all)
+	m.allocation(InferAllocation(m.fresh))
+	r.Filtering, r.Unsolicited = filteringOf(m.knocks), unsolicitedOf(m.knocks)
+	r.Proxied = proxiedOf(m.closed, m.silent)
+	m.explain()
+	found := Result{NATReport: *r, Why: m.why, At: time.Now(), Took: time.Since(m.began)}
+	if len(r.Samples) > 0 {
+		found.Sampled = m.fresh[len(m.fresh)-1].At
+	}
+	return found
+}
+
+// allocation fills in what was found about the ports.
+func (m *measuring) allocation(a Allocation) {
+	r := &m.report
+	r.Allocation, r.Delta, r.Low, r.High, r.Confidence = a.Kind, a.Delta, a.Low, a.High, a.Confidence
+	r.Background = uint32(min(1000*a.Background, 1e9))
+	if a.Kind != proto.AllocationPreserving {
+		r.Samples = portsOf(m.fresh)
+	}
+}
+
+// portsOf are the outside ports, of which a report holds the newest.
+func portsOf(sights []Sight) (ports []uint16) {
+	for _, s := range ofOneAddress(sights) {
+		ports = append(ports, s.Outside.Port())
+	}
+	return ports[max(0, len(ports)-proto.MaxNATSamples):]
+}
