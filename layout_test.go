@@ -78,7 +78,7 @@ var mayImport = map[string]map[string]string{
 		"peer/tunnel":          "standard input and output as a tunnel's end",
 	},
 	"cmd/natlab": {
-		"proto":                         "IDs and server URLs",
+		"proto":                         "IDs and server URLs, and what reports say",
 		"proto/identity":                "keys of its agents",
 		"punch":                         "tells what punching did",
 		"punch/natlab":                  "the lab",

@@ -121,7 +121,7 @@ func (w natNet) Bench(ctx context.Context, to netip.AddrPort) (nat.Bench, error)
 	b := &bench{port: p}
 	b.ctx, b.cancel = context.WithCancel(context.Background())
 	for _, l := range p.Listeners() {
-		b.tasks.Go(func() { turnAway(l) })
+		b.tasks.Go(func() { hold(l) })
 	}
 	began := time.Now()
 	if b.conn, b.sight = see(ctx, p.Begin(to, 0, time.Time{}), to, began, w.token); b.conn == nil {
@@ -141,14 +141,23 @@ type bench struct {
 	tasks  sync.WaitGroup
 }
 
-// turnAway accepts connections and resets them, until the listener fails.
-func turnAway(l net.Listener) {
-	for {
+// maxHeld bounds the connections that a bench holds.
+const maxHeld = 16
+
+// hold accepts connections until the listener fails, and then resets them: a RST
+// that comes before the other end has noticed its connection would look like a
+// refusal.
+func hold(l net.Listener) {
+	for held := 0; ; held++ {
 		conn, err := l.Accept()
 		if err != nil {
 			return
 		}
-		abort(conn)
+		if held < maxHeld {
+			defer abort(conn)
+		} else {
+			abort(conn)
+		}
 	}
 }
 

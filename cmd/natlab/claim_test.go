@@ -10,7 +10,7 @@ import (
 	"github.com/peerd/peerd/punch/natlab"
 )
 
-func allClaims() []claim { return slices.Concat(tunnelClaims(), socketClaims()) }
+func allClaims() []claim { return slices.Concat(tunnelClaims(), socketClaims(), reportClaims()) }
 
 // TestClaims runs a sample of every experiment of the proofs.
 func TestClaims(t *testing.T) {

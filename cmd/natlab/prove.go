@@ -41,6 +41,7 @@ var proofParts = []proofPart{
 	tunnelsPart,
 	socketsPart,
 	natsPart,
+	reportsPart,
 }
 
 // proofReport is the result of a proof; as JSON it is the proof's other file.
@@ -74,7 +75,9 @@ sockets   what must hold where a system's sockets get in the way: ports that
           cannot be shared or are taken, connections that a dead process has
           left, and this kernel against its rules
 nats      every profile of the lab, measured from outside, against what is
-          written of it`,
+          written of it
+reports   what peerd doctor finds out behind every NAT of the lab, with a server
+          that has one address or two`,
 		Example:   "  natlab prove\n  natlab prove tunnels\n  natlab prove main-job --only 'linux-open × .*200ms' --runs 5 --out /tmp/proof",
 		ValidArgs: proofNames(),
 		Args:      cobra.OnlyValidArgs,

@@ -249,15 +249,14 @@ func (m *measuring) cross(ctx context.Context, b Bench) {
 	if !m.cfg.Silent.IsValid() {
 		return
 	}
-	ctx, cancel := m.wait(ctx, 3)
-	defer cancel()
 	answer := b.Dial(m.cfg.Silent)
 	crossing := proto.AnswerUnknown
 	if m.cfg.DialsBack && m.known() {
 		crossing = m.cfg.Net.DialBack(ctx, proto.FromSilent, b.Sight().Outside)
 	}
+	over, cancel := context.WithCancel(ctx)
 	cancel()
-	met := answer(ctx)
+	met := answer(over)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.report.Crossing = crossing
@@ -332,9 +331,7 @@ func (m *measuring) reset(ctx context.Context) {
 	if m.closed = m.dial(ctx, b); m.closed != proto.AnswerReset || !m.cfg.DialsBack || !m.known() {
 		return
 	}
-	wait, cancel := m.wait(ctx, 3)
-	defer cancel()
-	back := m.cfg.Net.DialBack(wait, proto.FromClosed, b.Sight().Outside)
+	back := m.cfg.Net.DialBack(ctx, proto.FromClosed, b.Sight().Outside)
 	filtering := filteringOf(m.knocks)
 	m.report.OnReset = onResetOf(back, unsolicitedOf(m.knocks), m.report.Crossing, filtering, m.dial(ctx, b))
 }

@@ -1,0 +1,230 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/peerd/peerd/peer"
+	"github.com/peerd/peerd/proto"
+	"github.com/peerd/peerd/punch/natlab"
+)
+
+// reportsPart is the proof of what nodes find out about their NATs.
+var reportsPart = claimsPart("reports", "Reports: what a node finds out about its NATs",
+	"The real `peerd doctor` measures with the help of the real `peerd serve`; what is true is the lab's own probe of the same NAT, which sees both sides of it.", reportClaims)
+
+func reportClaims() []claim {
+	return []claim{
+		{"reports, two addresses", "with a server that has two addresses, reports equal the lab's configuration in every field, for every profile",
+			nil, func(ctx context.Context, g ground) (finding, error) { return reports(ctx, g, true) }},
+		{"reports, one address", "with a server that has one address, only the fields that need a second one are unknown besides, for every profile",
+			nil, func(ctx context.Context, g ground) (finding, error) { return reports(ctx, g, false) }},
+	}
+}
+
+// diagnosed are the fields of a report that are compared, by their names in JSON.
+type diagnosed map[string]string
+
+func diagnosedIn(n peer.NATStatus) diagnosed {
+	return diagnosed{
+		"mapping": n.Mapping, "allocation": n.Allocation, "pooling": n.Pooling, "filtering": n.Filtering, "unsolicited": n.Unsolicited,
+		"crossing": n.Crossing, "on_reset": n.OnReset, "hairpin": n.Hairpin, "hops": fmt.Sprint(n.Hops), "proxied": n.Proxied,
+	}
+}
+
+// differences lists what is not as it should be.
+func (d diagnosed) differences(want diagnosed) string {
+	var list []string
+	for _, field := range slices.Sorted(maps.Keys(want)) {
+		if d[field] != want[field] {
+			list = append(list, fmt.Sprintf("%s is %s and not %s", field, d[field], want[field]))
+		}
+	}
+	return strings.Join(list, ", ")
+}
+
+// The lab's terms in a report's.
+var (
+	reportedMapping = map[natlab.Mapping]proto.NATMapping{
+		natlab.EIM: proto.MappingEndpointIndependent, natlab.ADM: proto.MappingAddressDependent,
+		natlab.APDM: proto.MappingAddressPortDependent, natlab.PerConnection: proto.MappingPerConnection,
+	}
+	reportedAllocation = map[natlab.AllocationKind]proto.NATAllocation{
+		natlab.Preserving: proto.AllocationPreserving, natlab.Sequential: proto.AllocationSequential,
+		natlab.Block: proto.AllocationBlock, natlab.Random: proto.AllocationRandom,
+	}
+	reportedFiltering = map[natlab.Filtering]proto.NATFiltering{
+		natlab.EIF: proto.FilteringEndpointIndependent, natlab.ADF: proto.FilteringAddressDependent, natlab.APDF: proto.FilteringAddressPortDependent,
+	}
+	reportedAnswer = map[natlab.Answer]proto.NATAnswer{
+		natlab.Accepted: proto.AnswerAccepted, natlab.Silent: proto.AnswerDropped,
+		natlab.Reset: proto.AnswerReset, natlab.Unreachable: proto.AnswerUnreachable,
+	}
+	reportedPolicy = map[natlab.ErrorPolicy]proto.NATErrorPolicy{
+		natlab.Keep: proto.PolicyKeep, natlab.Delete: proto.PolicyDelete, natlab.DeleteAndBlock: proto.PolicyBlock,
+	}
+)
+
+// expectedReport is what a node should find out, given what its NAT does. That is
+// less than all of it where a node cannot know: who answers nothing does not tell
+// which outside port it sees; and nobody is kept out where everybody is let in.
+func expectedReport(p natlab.Profile, b natlab.Behaviour, second bool) diagnosed {
+	d := diagnosed{
+		"mapping": "none", "allocation": "preserving", "pooling": "unknown", "hops": "1", "proxied": "no", "on_reset": "unknown",
+		"filtering": reportedFiltering[b.Filtering].String(), "unsolicited": reportedAnswer[b.Unsolicited].String(),
+		"crossing": reportedAnswer[b.InboundAfterOutbound].String(), "hairpin": reportedAnswer[b.Hairpin].String(),
+	}
+	if b.Filtering == natlab.EIF {
+		d["unsolicited"] = "unknown"
+	}
+	foreseeable := b.Mapping == natlab.EIM || b.Mapping == natlab.ADM
+	if b.Translated {
+		d["mapping"], d["allocation"] = reportedMapping[b.Mapping].String(), reportedAllocation[b.Allocation].String()
+		d["pooling"], d["hops"] = "paired", "2"
+		switch {
+		case !foreseeable:
+			d["crossing"] = "unknown"
+		case b.Filtering == natlab.APDF && p.Kernel:
+			d["on_reset"] = "deleted" // LINUX-TCP.md, 12
+		case b.Filtering == natlab.APDF:
+			d["on_reset"] = reportedPolicy[p.NAT.OnRST].String()
+		}
+	}
+	if second {
+		return d
+	}
+	if b.Translated && foreseeable {
+		d["mapping"] = "unknown"
+	}
+	if b.Filtering != natlab.APDF {
+		d["filtering"], d["unsolicited"] = "unknown", "unknown"
+	}
+	return d
+}
+
+// reportRTT is the round trip between A and B, so twice that to the server.
+const reportRTT = 40 * time.Millisecond
+
+// reports has a node behind each profile say what it has found out, some times.
+func reports(ctx context.Context, g ground, second bool) (f finding, err error) {
+	profiles := natlab.Profiles()
+	found := make([]reported, len(profiles))
+	// Two at a time: what is measured should not wait for a processor.
+	turns := make(chan struct{}, 2)
+	var tasks sync.WaitGroup
+	for i, p := range profiles {
+		tasks.Go(func() {
+			turns <- struct{}{}
+			defer func() { <-turns }()
+			found[i] = reportsOf(ctx, g, p, second)
+		})
+	}
+	tasks.Wait()
+	f.Table = &table{Head: []string{"profile", "right", "median time", "the lab's own probe", "wrong"}}
+	var errs []error
+	right, all := 0, 0
+	for _, r := range found {
+		right, all = right+r.right, all+r.runs
+		f.Table.Rows = append(f.Table.Rows, []string{r.profile, fmt.Sprintf("%d of %d", r.right, r.runs), fmt.Sprintf("%.2f s", r.median().Seconds()), r.truth, r.wrong})
+		if r.err != nil || r.right < r.runs {
+			errs = append(errs, fmt.Errorf("%s: %s %w", r.profile, r.wrong, errors.Join(r.err, errWrongReport)))
+		}
+	}
+	f.Text = fmt.Sprintf("%d of %d reports are right, for %d profiles.", right, all, len(profiles))
+	return f, errors.Join(errs...)
+}
+
+var errWrongReport = errors.New("(wrong report)")
+
+// reported is what became of the reports behind a profile.
+type reported struct {
+	profile, truth string
+	right, runs    int
+	took           []time.Duration
+	wrong          string // the first one
+	err            error
+}
+
+func (r *reported) median() time.Duration {
+	if len(r.took) == 0 {
+		return 0
+	}
+	slices.Sort(r.took)
+	return r.took[len(r.took)/2]
+}
+
+// reportsOf runs doctor on A behind a profile.
+func reportsOf(ctx context.Context, g ground, p natlab.Profile, second bool) (r reported) {
+	r = reported{profile: p.Name, runs: figure(g, 1, 20)}
+	w, err := newProbedWorld(ctx, g.peerd, filepath.Join(g.dir, p.Name), p, second)
+	if err != nil {
+		r.err = err
+		return r
+	}
+	defer w.lab.Close()
+	var all []peer.NATStatus
+	for range r.runs {
+		n, err := w.doctor(ctx)
+		if err != nil {
+			r.err = err
+			return r
+		}
+		all = append(all, n)
+		r.took = append(r.took, time.Duration(n.TookMS*float64(time.Millisecond)))
+	}
+	// Last, because the probe uses up what some NATs answer in a second.
+	truth, err := natlab.Probe(w.lab, w.lab.A)
+	if err != nil {
+		r.err = err
+		return r
+	}
+	r.truth = truth.String()
+	want := expectedReport(p, truth, second)
+	for _, n := range all {
+		if wrong := diagnosedIn(n).differences(want); wrong == "" {
+			r.right++
+		} else if r.wrong == "" {
+			r.wrong = wrong
+		}
+	}
+	return r
+}
+
+// newProbedWorld starts peerd serve with two probe ports, on one address or two.
+func newProbedWorld(ctx context.Context, peerd, dir string, p natlab.Profile, second bool) (w *world, err error) {
+	w = &world{peerd: peerd, dir: dir}
+	if w.lab, err = natlab.New(natlab.Config{A: p, RTT: reportRTT}); err != nil {
+		return nil, err
+	}
+	addr := w.lab.Server.Addr().String()
+	args := []string{"serve", "--listen", addr + ":7878", "--probe-listen", addr + ":7879", "--probe-listen", addr + ":7880"}
+	if second {
+		args = append(args, "--probe-addr", w.lab.Server.Alternate().String())
+	}
+	w.serves = w.command(ctx, w.lab.Server, "server", args...)
+	if w.url, _, err = ready(w.serves); err != nil {
+		w.lab.Close()
+		return nil, err
+	}
+	return w, nil
+}
+
+// doctor runs peerd doctor on A.
+func (w *world) doctor(ctx context.Context) (n peer.NATStatus, err error) {
+	out, err := w.command(ctx, w.lab.A, "a", "doctor", "--json").Output()
+	if err != nil {
+		return n, fmt.Errorf("peerd doctor: %w", err)
+	}
+	var answer struct {
+		NAT peer.NATStatus `json:"nat"`
+	}
+	return answer.NAT, json.Unmarshal(out, &answer)
+}
