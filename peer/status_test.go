@@ -79,7 +79,7 @@ func TestStatusJSON(t *testing.T) {
 		of   any
 		want []string
 	}{
-		{fields, []string{"id", "not_shared", "observed", "port", "port_mode", "registered", "registered_from", "server", "sessions"}},
+		{fields, []string{"id", "local", "nat", "not_shared", "observed", "port", "port_mode", "registered", "registered_from", "server", "sessions"}},
 		{session, []string{"bytes_in", "bytes_out", "path", "peer", "since", "streams"}},
 		{session["path"], []string{"kind", "local", "remote", "rtt_ns"}},
 	} {

@@ -34,6 +34,7 @@ const (
 	noDialBack      = "the server does not dial back"
 	portNotShared   = "the local port cannot be shared on this system"
 	noAnswers       = "the server's answers did not come"
+	notDialledBack  = "the server did not dial back this time; it bounds how often it does"
 )
 
 func (m *measuring) whyNoMapping() string {
@@ -62,7 +63,7 @@ func (m *measuring) whyNoFiltering() string {
 	case !m.cfg.Alternate:
 		return noSecondAddress
 	}
-	return noAnswers
+	return notDialledBack
 }
 
 func (m *measuring) whyNoUnsolicited() string {
@@ -94,7 +95,7 @@ func (m *measuring) whyNoCrossing() string {
 	case !m.known():
 		return "the outside port towards who does not answer cannot be known"
 	}
-	return noAnswers
+	return notDialledBack
 }
 
 func (m *measuring) whyNoOnReset() string {

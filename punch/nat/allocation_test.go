@@ -1,0 +1,208 @@
+package nat
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/peerd/peerd/proto"
+)
+
+var outside = netip.MustParseAddr("198.51.100.1")
+
+// sightsOf are mappings that were made a millisecond apart, each from another
+// inside port.
+func sightsOf(ports ...uint16) (list []Sight) {
+	start := time.Unix(1000, 0)
+	for i, p := range ports {
+		list = append(list, Sight{
+			Inside:  netip.AddrPortFrom(netip.MustParseAddr("192.168.1.10"), uint16(50000+17*i)),
+			Outside: netip.AddrPortFrom(outside, p),
+			At:      start.Add(time.Duration(i) * time.Millisecond),
+		})
+	}
+	return list
+}
+
+func TestInferAllocation(t *testing.T) {
+	const (
+		preserving = proto.AllocationPreserving
+		sequential = proto.AllocationSequential
+		block      = proto.AllocationBlock
+		random     = proto.AllocationRandom
+	)
+	for name, c := range map[string]struct {
+		ports []uint16
+		want  Allocation
+	}{
+		"nothing":                      {nil, Allocation{}},
+		"two":                          {[]uint16{4000, 4001}, Allocation{}},
+		"preserving":                   {[]uint16{50000, 50017, 50034, 50051}, Allocation{Kind: preserving, Confidence: 100}},
+		"preserving, one taken":        {[]uint16{50000, 50017, 1234, 50051}, Allocation{Kind: preserving, Confidence: 75}},
+		"up by one":                    {[]uint16{4000, 4001, 4002, 4003}, Allocation{Kind: sequential, Delta: 1, Confidence: 91}},
+		"up by one, three of them":     {[]uint16{4000, 4001, 4002}, Allocation{Kind: sequential, Delta: 1, Confidence: 66}},
+		"down by two":                  {[]uint16{4008, 4006, 4004, 4002}, Allocation{Kind: sequential, Delta: -2, Confidence: 91}},
+		"up by four, starting over":    {[]uint16{65528, 65532, 1027, 1031, 1035}, Allocation{Kind: sequential, Delta: 4, Confidence: 91}},
+		"down by one, starting over":   {[]uint16{1025, 1024, 65535, 65534, 65533}, Allocation{Kind: sequential, Delta: -1, Confidence: 91}},
+		"up, others between":           {[]uint16{4000, 4001, 4003, 4004, 4007}, Allocation{Kind: sequential, Delta: 1, Confidence: 98, Background: 750}},
+		"up by two, others between":    {[]uint16{4000, 4004, 4006, 4012, 4014}, Allocation{Kind: sequential, Delta: 2, Confidence: 98, Background: 750}},
+		"too far apart for a sequence": {[]uint16{4000, 14000, 24000, 34000, 44000, 54000}, Allocation{Kind: random, Confidence: 100 * 0}},
+		"a block":                      {[]uint16{4100, 4900, 4000, 4500, 4300, 4700, 4200, 4800}, Allocation{Kind: block, Low: 3872, High: 5028, Confidence: 99}},
+		"all ports":                    {[]uint16{4100, 54900, 14000, 34500, 64300, 24700, 44200, 34800}, Allocation{Kind: random}},
+		"all ports, few samples":       {[]uint16{40000, 20000, 60000}, Allocation{Kind: random}},
+	} {
+		got := InferAllocation(sightsOf(c.ports...))
+		if c.want.Kind == random {
+			if got.Confidence < 90 {
+				t.Errorf("%s: confidence %d", name, got.Confidence)
+			}
+			got.Confidence = 0
+		}
+		if got != c.want {
+			t.Errorf("%s: %+v, want %+v", name, got, c.want)
+		}
+	}
+}
+
+// Samples with several outside addresses are judged by those of the commonest one.
+func TestAllocationOfOneAddress(t *testing.T) {
+	samples := sightsOf(4000, 9000, 4001, 7000, 4002, 4003)
+	samples[1].Outside = netip.MustParseAddrPort("198.51.100.2:50017")
+	samples[3].Outside = netip.AddrPort{} // a connection that failed
+	if got := InferAllocation(samples); got.Kind != proto.AllocationSequential || got.Delta != 1 {
+		t.Errorf("%+v", got)
+	}
+}
+
+// allocators are models of NATs: they draw a number of ports.
+var allocators = []struct {
+	name  string
+	kind  proto.NATAllocation
+	least float64 // of those inferred that have to be right
+	draw  func(r *rand.Rand, n int) []uint16
+	check func(a Allocation, ports []uint16) error
+}{
+	{"sequential", proto.AllocationSequential, 1, func(r *rand.Rand, n int) []uint16 { return sequence(r, n, 0) }, nil},
+	// At 50 new mappings a second others come between two of ours now and then; at
+	// the pace of these samples that is seldom.
+	{"sequential with others", proto.AllocationSequential, 0.999, func(r *rand.Rand, n int) []uint16 { return sequence(r, n, 0.3) }, nil},
+	{"random", proto.AllocationRandom, 0.995, func(r *rand.Rand, n int) []uint16 { return draw(r, n, lowestPort, allPorts) }, nil},
+	{"block of 512", proto.AllocationBlock, 0.999, func(r *rand.Rand, n int) []uint16 { return draw(r, n, 20480, 512) }, covers(20480, 512)},
+	{"block of 2048", proto.AllocationBlock, 0.999, func(r *rand.Rand, n int) []uint16 { return draw(r, n, 20480, 2048) }, covers(20480, 2048)},
+	{"block of 8192", proto.AllocationBlock, 0.999, func(r *rand.Rand, n int) []uint16 { return draw(r, n, 20480, 8192) }, covers(20480, 8192)},
+}
+
+func sequence(r *rand.Rand, n int, others float64) (ports []uint16) {
+	step := []int{1, 1, 2, 4, -1, -2}[r.IntN(6)]
+	at := r.IntN(allPorts)
+	for range n {
+		for at += step; r.Float64() < others; at += step {
+		}
+		at = (at%allPorts + allPorts) % allPorts
+		ports = append(ports, uint16(lowestPort+at))
+	}
+	return ports
+}
+
+// draw draws different ports.
+func draw(r *rand.Rand, n, from, count int) (ports []uint16) {
+	for _, p := range r.Perm(count)[:n] {
+		ports = append(ports, uint16(from+p))
+	}
+	return ports
+}
+
+// covers checks that the estimated block holds what was seen, and is not larger
+// than could be.
+func covers(from, count int) func(Allocation, []uint16) error {
+	return func(a Allocation, ports []uint16) error {
+		for _, p := range ports {
+			if p < a.Low || p > a.High {
+				return fmt.Errorf("%d is not in %d to %d", p, a.Low, a.High)
+			}
+		}
+		if size := int(a.High) - int(a.Low) + 1; size > count*9/7+1 {
+			return fmt.Errorf("%d to %d, although the block has %d", a.Low, a.High, count)
+		}
+		return nil
+	}
+}
+
+// What is inferred from eight mappings is what the NAT does, nearly always.
+func TestInferredAllocationIsRight(t *testing.T) {
+	const runs = 5000
+	for _, model := range allocators {
+		r := rand.New(rand.NewPCG(1, 2))
+		right := 0
+		for range runs {
+			ports := model.draw(r, samples)
+			a := InferAllocation(sightsOf(ports...))
+			if a.Kind == model.kind {
+				right++
+				if model.check != nil {
+					if err := model.check(a, ports); err != nil {
+						t.Fatalf("%s: %v", model.name, err)
+					}
+				}
+			}
+			report := proto.Introduce{Request: 1, Peer: proto.ID{1}, NAT: &proto.NATReport{
+				Allocation: a.Kind, Delta: a.Delta, Low: a.Low, High: a.High, Confidence: a.Confidence, Samples: ports,
+			}}
+			if err := report.Check(); err != nil {
+				t.Fatalf("%s: %+v is no report: %v", model.name, a, err)
+			}
+		}
+		if share := float64(right) / runs; share < model.least {
+			t.Errorf("%s: %.4f of %d were right, want %v", model.name, share, runs, model.least)
+		}
+	}
+}
+
+// The step and the others' rate are those of the model, whenever nothing hides
+// them: of strides that all happen to be doubled the step looks doubled.
+func TestStepAndBackground(t *testing.T) {
+	r := rand.New(rand.NewPCG(3, 4))
+	right, rate := 0, 0.0
+	const runs = 2000
+	for range runs {
+		start, others := 20000+r.IntN(1000), 0
+		var ports []uint16
+		for range samples {
+			for start++; r.Float64() < 0.25; start++ {
+				others++
+			}
+			ports = append(ports, uint16(start))
+		}
+		if a := InferAllocation(sightsOf(ports...)); a.Delta == 1 {
+			right++
+			rate += a.Background / runs
+		}
+	}
+	// A third of a mapping by others for each of ours, one of which is made in a
+	// millisecond.
+	if right < runs*99/100 || rate < 300 || rate > 366 {
+		t.Errorf("%d of %d steps are right, others make %.0f a second", right, runs, rate)
+	}
+}
+
+func FuzzInferAllocation(f *testing.F) {
+	f.Add([]byte{1, 2, 3, 4, 5, 6})
+	f.Add([]byte{255, 255, 4, 0, 4, 1, 4, 2})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var ports []uint16
+		for ; len(b) >= 2; b = b[2:] {
+			if p := uint16(b[0])<<8 | uint16(b[1]); p != 0 {
+				ports = append(ports, p)
+			}
+		}
+		a := InferAllocation(sightsOf(ports...))
+		report := proto.Introduce{Request: 1, Peer: proto.ID{1}, NAT: &proto.NATReport{
+			Allocation: a.Kind, Delta: a.Delta, Low: a.Low, High: a.High, Confidence: a.Confidence,
+		}}
+		if err := report.Check(); err != nil || a.Background < 0 {
+			t.Errorf("%v: %+v: %v", ports, a, err)
+		}
+	})
+}
