@@ -226,9 +226,7 @@ func (m *measuring) bench(ctx context.Context) {
 		return
 	}
 	for range 2 {
-		ctx, cancel := m.wait(ctx, 4)
 		b, err := m.cfg.Net.Bench(ctx, m.cfg.Near[0])
-		cancel()
 		if err != nil {
 			m.benchErr = err
 			return
