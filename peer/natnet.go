@@ -171,8 +171,11 @@ func (b *bench) Dial(to netip.AddrPort) func(context.Context) proto.NATAnswer {
 	d := b.port.Begin(to, 0, time.Time{})
 	b.tasks.Go(func() {
 		conn, err := d.Wait(ctx)
-		abort(conn)
 		result <- met(err)
+		if err == nil { // see hold
+			<-b.ctx.Done()
+			abort(conn)
+		}
 	})
 	return func(until context.Context) proto.NATAnswer {
 		defer cancel()

@@ -1,7 +1,8 @@
 package main
 
-// What the scripts' conditions pty and replaces say.
+// What the scripts' conditions pty, replaces and dialsback say.
 const (
 	hasPseudoTerminals = true
 	replacesSockets    = true
+	dialsBack          = true
 )

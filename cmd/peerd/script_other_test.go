@@ -2,8 +2,9 @@
 
 package main
 
-// What the scripts' conditions pty and replaces say.
+// What the scripts' conditions pty, replaces and dialsback say.
 const (
 	hasPseudoTerminals = false
 	replacesSockets    = false
+	dialsBack          = false
 )

@@ -54,8 +54,9 @@ func TestMain(m *testing.M) {
 //	private FILE…          checks that the files are for their owner only
 //
 // and as conditions: devfull and proc (the system has /dev/full, /proc/self), pty
-// (testscript has pseudo-terminals here) and replaces (a unix socket that was
-// left behind is replaced).
+// (testscript has pseudo-terminals here), replaces (a unix socket that was
+// left behind is replaced) and dialsback (a server here has all that it takes to
+// dial back, and loopback has several addresses).
 //
 // The program sock connects to an address.
 //
@@ -229,6 +230,8 @@ func condition(name string) (bool, error) {
 		return hasPseudoTerminals, nil
 	case "replaces":
 		return replacesSockets, nil
+	case "dialsback":
+		return dialsBack, nil
 	}
 	return false, fmt.Errorf("no condition is called %s", name)
 }
