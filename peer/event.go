@@ -25,6 +25,7 @@ type Event struct {
 	Mode      reuse.Mode  // Claimed: how it is used
 	Punch     punch.Event // Punch
 	Path      Path        // Connected, Disconnected
+	NAT       *NATStatus  // Studied
 	// Err is the reason, of Unregistered, ConnectFailed and Disconnected. Of Claimed
 	// it is why the port is not shared, and of Moved why the registration is not
 	// from the node's own port; nil if it is.
@@ -41,6 +42,7 @@ const (
 	Suspended     EventKind = "suspended"    // the registration makes way for a meeting; reuse.Sequential only
 	Registered    EventKind = "registered"   // with the rendezvous server
 	Unregistered  EventKind = "unregistered" // an attempt failed, or the connection is lost
+	Studied       EventKind = "studied"      // what the NATs in front of this node do
 	Introducing   EventKind = "introducing"  // this node asked for an introduction
 	Introduced    EventKind = "introduced"   // both sides have the transcript
 	Refused       EventKind = "refused"      // a peer that is not allowed asked for this node

@@ -167,17 +167,26 @@ func (n *Node) Study(ctx context.Context) (NATStatus, error) {
 		return NATStatus{}, errInterrupted
 	}
 	found, err := nat.Measure(limited, n.natConfig(here))
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.study.stop = nil
+	n.endStudy(here, &found, err)
 	switch {
 	case err == nil:
-		n.study.learnLocked(placeOf(here), &found)
-		return *natStatus(&found), nil
+		st := natStatus(&found)
+		n.emit(Event{Kind: Studied, NAT: st})
+		return *st, nil
 	case errors.Is(err, context.Canceled) && ctx.Err() == nil:
 		return NATStatus{}, errInterrupted
 	}
 	return NATStatus{}, err
+}
+
+// endStudy keeps what a measurement has found.
+func (n *Node) endStudy(here rendezvous.State, found *nat.Result, err error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.study.stop = nil
+	if err == nil {
+		n.study.learnLocked(placeOf(here), found)
+	}
 }
 
 // beginStudy returns from where the node is registered, and lets a punch end the

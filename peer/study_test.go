@@ -1,0 +1,226 @@
+package peer
+
+import (
+	"errors"
+	"net"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/peerd/peerd/proto"
+	"github.com/peerd/peerd/proto/identity"
+	"github.com/peerd/peerd/punch/nat"
+	"github.com/peerd/peerd/rendezvous"
+)
+
+// startProbedServer runs a server on loopback that helps with measuring, and
+// returns the listener of its probe port.
+func startProbedServer(t *testing.T, probes bool) (proto.ServerURL, net.Listener) {
+	t.Helper()
+	var listeners [2]net.Listener
+	for i := range listeners {
+		l, err := net.Listen("tcp4", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		listeners[i] = l
+	}
+	port := func(l net.Listener) uint16 { return uint16(l.Addr().(*net.TCPAddr).Port) }
+	origins, err := rendezvous.OpenOrigins()
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := identity.Generate()
+	s := rendezvous.NewServer(rendezvous.ServerConfig{Key: key, ProbePorts: []uint16{port(listeners[1])}, Origins: origins})
+	done := make(chan struct{}, 2)
+	go func() { s.Serve(listeners[0]); done <- struct{}{} }()
+	go func() {
+		if probes {
+			s.ServeProbe(listeners[1])
+		}
+		done <- struct{}{}
+	}()
+	t.Cleanup(func() {
+		s.Close()
+		listeners[1].Close()
+		<-done
+		<-done
+		origins.Close()
+	})
+	return proto.ServerURL{Host: "127.0.0.1", Port: port(listeners[0]), Key: key.ID()}, listeners[1]
+}
+
+// A node that has nothing else to do finds out by itself what there is, shows it,
+// and tells the peers that it meets; neither that nor the server's SYNs get in the
+// way of a peer.
+func TestNodeStudiesByItself(t *testing.T) {
+	url, _ := startProbedServer(t, true)
+	caller := identity.Generate()
+	studied := make(chan *NATStatus, 8)
+	b := startNode(t, Config{Server: url, Answer: true, Allow: []proto.ID{caller.ID()}, Events: func(e Event) {
+		if e.Kind == Studied {
+			studied <- e.NAT
+		}
+	}})
+	if st := b.Status(); st.NAT != nil {
+		t.Errorf("before: %+v", st.NAT)
+	}
+	var found *NATStatus
+	select {
+	case found = <-studied:
+	case <-within(t, 20*time.Second).Done():
+		t.Fatal("nothing was measured")
+	}
+	if found.Mapping != "none" || found.Allocation != "preserving" || found.Unknown["poisoned"] == "" {
+		t.Errorf("found %+v", found)
+	}
+	if st := b.Status(); st.NAT == nil || st.NAT.Mapping != "none" {
+		t.Errorf("status %+v", st.NAT)
+	}
+	a := startNode(t, Config{Server: url, Key: caller})
+	if _, err := a.Connect(within(t, 10*time.Second), b.ID()); err != nil {
+		t.Fatal(err)
+	}
+	if r := b.natReport(); r == nil || r.Mapping != proto.MappingNone {
+		t.Errorf("peers are told %+v", r)
+	}
+}
+
+// What is told are the latest mappings where they have to be predicted: fresh ones
+// are made for a request and for an answer.
+func TestSamplesBeforeAPunch(t *testing.T) {
+	url, _ := startProbedServer(t, true)
+	caller := identity.Generate()
+	b := startNode(t, Config{Server: url, Answer: true, Allow: []proto.ID{caller.ID()}})
+	a := startNode(t, Config{Server: url, Key: caller})
+	for _, n := range []*Node{a, b} {
+		n.mu.Lock()
+		n.study.learnLocked(placeOf(n.study.here), &nat.Result{NATReport: proto.NATReport{
+			Allocation: proto.AllocationSequential, Delta: 1, Samples: []uint16{1, 2, 3},
+		}, Sampled: time.Now().Add(-time.Hour)})
+		n.mu.Unlock()
+	}
+	if r := a.natReport(); r.Age < 3600_000_000 || len(r.Samples) != 3 {
+		t.Errorf("before: %+v", r)
+	}
+	if _, err := a.Connect(within(t, 10*time.Second), b.ID()); err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range []*Node{a, b} {
+		if r := n.natReport(); len(r.Samples) != 8 || r.Age > 10_000_000 || r.Allocation != proto.AllocationSequential {
+			t.Errorf("told %+v", r)
+		}
+	}
+}
+
+// A connection to a peer does not wait for a measurement: that ends.
+func TestPunchInterruptsStudy(t *testing.T) {
+	url, silent := startProbedServer(t, false)
+	caller := identity.Generate()
+	b := startNode(t, Config{Server: url, Answer: true, Allow: []proto.ID{caller.ID()}})
+	a := startNode(t, Config{Server: url, Key: caller})
+	done := make(chan error, 1)
+	go func() {
+		_, err := a.Study(t.Context())
+		done <- err
+	}()
+	if _, err := silent.Accept(); err != nil { // it waits for an answer now
+		t.Fatal(err)
+	}
+	if _, err := a.Connect(within(t, 10*time.Second), b.ID()); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-done; !errors.Is(err, errInterrupted) {
+		t.Errorf("measuring ended with %v", err)
+	}
+}
+
+// While a peer is being met, nothing is measured.
+func TestNoStudyDuringAPunch(t *testing.T) {
+	url, _ := startProbedServer(t, true)
+	n := startNode(t, Config{Server: url})
+	n.mu.Lock()
+	n.calls[wish{peer: proto.ID{1}}] = &call{cancel: func() {}}
+	n.mu.Unlock()
+	if _, err := n.Study(t.Context()); !errors.Is(err, errInterrupted) {
+		t.Errorf("measured: %v", err)
+	}
+	n.mu.Lock()
+	delete(n.calls, wish{peer: proto.ID{1}})
+	n.mu.Unlock()
+	if _, err := n.Study(within(t, 10*time.Second)); err != nil {
+		t.Error(err)
+	}
+}
+
+// What was found is known where it was found, and for some places.
+func TestStudiedPlaces(t *testing.T) {
+	var s study
+	s.init()
+	at := func(i int) rendezvous.State {
+		return rendezvous.State{
+			Local:    netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, 0, byte(i)}), uint16(1000+i)),
+			Observed: netip.AddrPortFrom(netip.AddrFrom4([4]byte{198, 51, 100, 1}), uint16(2000+i)),
+		}
+	}
+	for i := range 2 * maxPlaces {
+		s.registeredLocked(at(i))
+		if s.found != nil {
+			t.Errorf("place %d is known", i)
+		}
+		s.learnLocked(placeOf(at(i)), &nat.Result{NATReport: proto.NATReport{Hops: uint8(i)}})
+		if s.found == nil || s.found.Hops != uint8(i) {
+			t.Errorf("place %d: %+v", i, s.found)
+		}
+	}
+	again := at(2*maxPlaces - 1)
+	again.Observed = netip.AddrPortFrom(again.Observed.Addr(), 9) // another mapping, the same NAT
+	if s.registeredLocked(again); s.found == nil || s.found.Hops != 2*maxPlaces-1 {
+		t.Errorf("back: %+v", s.found)
+	}
+	if s.registeredLocked(at(0)); s.found != nil || len(s.known) != maxPlaces || len(s.order) != maxPlaces {
+		t.Errorf("%d places are known, the oldest as %+v", len(s.known), s.found)
+	}
+	// A result that comes late is that of where it was measured.
+	s.learnLocked(placeOf(at(1)), &nat.Result{})
+	if s.found != nil {
+		t.Error("what was found elsewhere counts here")
+	}
+}
+
+// A server cannot have nodes dial whom it likes by calling an address its own.
+func TestMayProbe(t *testing.T) {
+	n, err := New(Config{Key: identity.Generate(), Server: proto.ServerURL{Host: "h", Port: 1, Key: proto.ID{1}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer n.Close()
+	for _, c := range []struct {
+		server, alternate string
+		want              bool
+	}{
+		{"203.0.113.10", "203.0.113.20", true},
+		{"203.0.113.10", "8.8.8.8", true}, // with two SYNs
+		{"203.0.113.10", "203.0.113.10", false},
+		{"203.0.113.10", "192.168.1.1", false},
+		{"203.0.113.10", "100.64.0.1", false},
+		{"203.0.113.10", "127.0.0.1", false},
+		{"203.0.113.10", "169.254.0.1", false},
+		{"203.0.113.10", "224.0.0.1", false},
+		{"203.0.113.10", "255.255.255.255", false},
+		{"203.0.113.10", "2001:db8::1", false},
+		{"2001:db8::1", "2001:db8::2", true},
+		{"2001:db8::1", "fd00::1", false},
+		{"192.168.1.5", "192.168.1.6", true},
+		{"127.0.0.1", "127.0.0.2", true},
+		{"203.0.113.10", "", false},
+	} {
+		server, alternate := netip.MustParseAddr(c.server), netip.Addr{}
+		if c.alternate != "" {
+			alternate = netip.MustParseAddr(c.alternate)
+		}
+		if got := n.mayProbe(server, alternate); got != c.want {
+			t.Errorf("%s says that it is %s, too: %v, want %v", c.server, c.alternate, got, c.want)
+		}
+	}
+}
