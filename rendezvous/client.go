@@ -141,7 +141,9 @@ type Client struct {
 	link       *link // nil unless registered
 	requests   map[uint32]*pending
 	issued     uint32 // the latest request number
-	// issuedBacks is that of the dial-backs.
+	// backs is the link on which dial-backs are asked for, from before State is told
+	// of it, and issuedBacks the latest number of such a request.
+	backs       *link
 	issuedBacks uint32
 	pause       pause
 }
@@ -283,7 +285,7 @@ func (c *Client) candidatesNow() []proto.Candidate {
 func (c *Client) withdrawLink() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.link = nil
+	c.link, c.backs = nil, nil
 }
 
 func (c *Client) register() *proto.Register {

@@ -56,7 +56,7 @@ func (c *Client) askDialBack(from proto.DialBackFrom, to netip.AddrPort) (n uint
 	q := &proto.DialBack{From: from, To: proto.NewCandidate(to, proto.Observed, 0)}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if l = c.link; l == nil || len(l.registered.ProbeToken) == 0 {
+	if l = c.backs; l == nil || len(l.registered.ProbeToken) == 0 {
 		return 0, nil, nil
 	}
 	c.issuedBacks = max(c.issuedBacks+1, 1)
@@ -68,6 +68,13 @@ func (c *Client) askDialBack(from proto.DialBackFrom, to netip.AddrPort) (n uint
 	l.backs[q.Request] = result
 	l.out.send(q)
 	return q.Request, l, result
+}
+
+// dialsBackOn makes a new link the one on which dial-backs are asked for.
+func (c *Client) dialsBackOn(l *link) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.backs = l
 }
 
 func (c *Client) forgetDialBack(l *link, n uint32) {

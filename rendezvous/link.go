@@ -115,6 +115,7 @@ func enrol(conn *tls.Conn, reg *proto.Register) (*proto.Registered, error) {
 // goroutines.
 func (l *link) run(ctx context.Context) error {
 	l.c.log.Debug("registered", "server", l.c.cfg.Server.HostPort(), "observed", l.registered.Observed.Addr)
+	l.c.dialsBackOn(l)
 	l.c.tell(State{
 		Registered: true,
 		Observed:   l.registered.Observed.Addr,
