@@ -64,7 +64,7 @@ type ServerConfig struct {
 	// 0.5. All IDs at one source address get ten times that.
 	DialBackRate float64
 	// DialBackBurst is how many of them one ID may request at once, and a tenth of
-	// how many one source address may; default 24, enough for two measurements.
+	// how many one source address may; default 32, enough for three measurements.
 	DialBackBurst int
 
 	// RestartGrace is how long introductions wait for a peer that is not
@@ -93,7 +93,7 @@ func (c *ServerConfig) introductionRate() rate.Limit {
 func (c *ServerConfig) introductionBurst() int { return limit(c.IntroductionBurst, 30) }
 
 func (c *ServerConfig) dialBackRate() rate.Limit { return rateLimit(c.DialBackRate, 0.5) }
-func (c *ServerConfig) dialBackBurst() int       { return limit(c.DialBackBurst, 24) }
+func (c *ServerConfig) dialBackBurst() int       { return limit(c.DialBackBurst, 32) }
 
 func (c *ServerConfig) restartGrace() time.Duration {
 	return max(0, cmp.Or(c.RestartGrace, 3*time.Second))

@@ -206,9 +206,9 @@ func (m *measuring) knock(ctx context.Context) {
 	m.bench(ctx)
 	var tasks sync.WaitGroup
 	if m.cfg.DialsBack {
-		tasks.Go(func() { m.knocks.near = m.cfg.Net.DialBack(ctx, proto.FromOtherPort, m.cfg.Home.Outside) })
+		tasks.Go(func() { m.knocks.near = m.dialBack(ctx, proto.FromOtherPort, m.cfg.Home.Outside) })
 		if m.cfg.Alternate {
-			tasks.Go(func() { m.knocks.far = m.cfg.Net.DialBack(ctx, proto.FromAlternate, m.cfg.Home.Outside) })
+			tasks.Go(func() { m.knocks.far = m.dialBack(ctx, proto.FromAlternate, m.cfg.Home.Outside) })
 		}
 	}
 	if len(m.benches) > 0 {
@@ -250,7 +250,7 @@ func (m *measuring) cross(ctx context.Context, b Bench) {
 	answer := b.Dial(m.cfg.Silent)
 	crossing := proto.AnswerUnknown
 	if m.cfg.DialsBack && m.known() {
-		crossing = m.cfg.Net.DialBack(ctx, proto.FromSilent, b.Sight().Outside)
+		crossing = m.dialBack(ctx, proto.FromSilent, b.Sight().Outside)
 	}
 	over, cancel := context.WithCancel(ctx)
 	cancel()
@@ -329,14 +329,27 @@ func (m *measuring) reset(ctx context.Context) {
 	if m.closed = m.dial(ctx, b); m.closed != proto.AnswerReset || !m.cfg.DialsBack || !m.known() {
 		return
 	}
-	back := m.cfg.Net.DialBack(ctx, proto.FromClosed, b.Sight().Outside)
+	back := m.dialBack(ctx, proto.FromClosed, b.Sight().Outside)
 	filtering := filteringOf(m.knocks)
 	m.report.OnReset = onResetOf(back, unsolicitedOf(m.knocks), m.report.Crossing, filtering, m.dial(ctx, b))
 }
 
-// dial dials the closed port.
+// dialBack has the server send a SYN, and another one if that seems to be dropped:
+// it may just be lost, or answered late.
+func (m *measuring) dialBack(ctx context.Context, from proto.DialBackFrom, to netip.AddrPort) proto.NATAnswer {
+	answer := m.cfg.Net.DialBack(ctx, from, to)
+	if answer == proto.AnswerDropped {
+		if again := m.cfg.Net.DialBack(ctx, from, to); again != proto.AnswerUnknown {
+			return again
+		}
+	}
+	return answer
+}
+
+// dial dials the closed port. It waits for long, because an answer is sure to come
+// unless something is in the way, and not for a second, when the SYN is repeated.
 func (m *measuring) dial(ctx context.Context, b Bench) proto.NATAnswer {
-	ctx, cancel := m.wait(ctx, 1)
+	ctx, cancel := context.WithTimeout(ctx, min(m.rtt+2*patience, 900*time.Millisecond))
 	defer cancel()
 	return b.Dial(m.cfg.Closed)(ctx)
 }
