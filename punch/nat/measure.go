@@ -206,10 +206,7 @@ func (m *measuring) knock(ctx context.Context) {
 	m.bench(ctx)
 	var tasks sync.WaitGroup
 	if m.cfg.DialsBack {
-		tasks.Go(func() { m.knocks.near = m.dialBack(ctx, proto.FromOtherPort, m.cfg.Home.Outside) })
-		if m.cfg.Alternate {
-			tasks.Go(func() { m.knocks.far = m.dialBack(ctx, proto.FromAlternate, m.cfg.Home.Outside) })
-		}
+		tasks.Go(func() { m.knockAtHome(ctx) })
 	}
 	if len(m.benches) > 0 {
 		tasks.Go(func() { m.cross(ctx, m.benches[0]) })
@@ -217,6 +214,24 @@ func (m *measuring) knock(ctx context.Context) {
 	}
 	tasks.Go(func() { m.count(ctx) })
 	tasks.Wait()
+}
+
+// knockAtHome has the server send SYNs to the node's own mapping. That two of them
+// are dropped is no accident; what only one met is looked at again.
+func (m *measuring) knockAtHome(ctx context.Context) {
+	home := m.cfg.Home.Outside
+	if !m.cfg.Alternate {
+		m.knocks.near = m.dialBack(ctx, proto.FromOtherPort, home)
+		return
+	}
+	var tasks sync.WaitGroup
+	tasks.Go(func() { m.knocks.near = m.cfg.Net.DialBack(ctx, proto.FromOtherPort, home) })
+	tasks.Go(func() { m.knocks.far = m.cfg.Net.DialBack(ctx, proto.FromAlternate, home) })
+	tasks.Wait()
+	if k := &m.knocks; k.near != k.far {
+		k.near = m.again(ctx, k.near, proto.FromOtherPort, home)
+		k.far = m.again(ctx, k.far, proto.FromAlternate, home)
+	}
 }
 
 // bench takes two fresh ports.
@@ -337,11 +352,16 @@ func (m *measuring) reset(ctx context.Context) {
 // dialBack has the server send a SYN, and another one if that seems to be dropped:
 // it may just be lost, or answered late.
 func (m *measuring) dialBack(ctx context.Context, from proto.DialBackFrom, to netip.AddrPort) proto.NATAnswer {
-	answer := m.cfg.Net.DialBack(ctx, from, to)
-	if answer == proto.AnswerDropped {
-		if again := m.cfg.Net.DialBack(ctx, from, to); again != proto.AnswerUnknown {
-			return again
-		}
+	return m.again(ctx, m.cfg.Net.DialBack(ctx, from, to), from, to)
+}
+
+// again repeats what seems to have been dropped.
+func (m *measuring) again(ctx context.Context, answer proto.NATAnswer, from proto.DialBackFrom, to netip.AddrPort) proto.NATAnswer {
+	if answer != proto.AnswerDropped {
+		return answer
+	}
+	if again := m.cfg.Net.DialBack(ctx, from, to); again != proto.AnswerUnknown {
+		return again
 	}
 	return answer
 }
@@ -349,7 +369,7 @@ func (m *measuring) dialBack(ctx context.Context, from proto.DialBackFrom, to ne
 // dial dials the closed port. It waits for long, because an answer is sure to come
 // unless something is in the way, and not for a second, when the SYN is repeated.
 func (m *measuring) dial(ctx context.Context, b Bench) proto.NATAnswer {
-	ctx, cancel := context.WithTimeout(ctx, min(m.rtt+2*patience, 900*time.Millisecond))
+	ctx, cancel := context.WithTimeout(ctx, min(m.rtt+500*time.Millisecond, 900*time.Millisecond))
 	defer cancel()
 	return b.Dial(m.cfg.Closed)(ctx)
 }
