@@ -240,13 +240,18 @@ func (m *measuring) bench(ctx context.Context) {
 		m.benchErr = ErrNoServer
 		return
 	}
-	for range 2 {
-		b, err := m.cfg.Net.Bench(ctx, m.cfg.Near[0])
-		if err != nil {
-			m.benchErr = err
-			return
+	var benches [2]Bench
+	var errs [2]error
+	var tasks sync.WaitGroup
+	for i := range benches {
+		tasks.Go(func() { benches[i], errs[i] = m.cfg.Net.Bench(ctx, m.cfg.Near[0]) })
+	}
+	tasks.Wait()
+	m.benchErr = errors.Join(errs[:]...)
+	for i, b := range benches {
+		if errs[i] == nil {
+			m.benches = append(m.benches, b)
 		}
-		m.benches = append(m.benches, b)
 	}
 }
 
@@ -343,6 +348,9 @@ func (m *measuring) reset(ctx context.Context) {
 	b := m.benches[1]
 	if m.closed = m.dial(ctx, b); m.closed != proto.AnswerReset || !m.cfg.DialsBack || !m.known() {
 		return
+	}
+	if m.report.Crossing != proto.AnswerAccepted {
+		return // what is let in by nothing cannot show what is left
 	}
 	back := m.dialBack(ctx, proto.FromClosed, b.Sight().Outside)
 	filtering := filteringOf(m.knocks)
