@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"net"
 	"slices"
 	"strings"
 
@@ -44,6 +45,10 @@ type Config struct {
 	Expose map[string]string
 	// Names are names for peers, which DialContext takes in place of their IDs.
 	Names map[string]proto.ID
+	// STUN are further servers, as "host:port", that answer STUN over TCP (RFC 8489).
+	// The node measures its NATs with them, too, from its local port: that is all that
+	// they are used for. At most 4.
+	STUN []string
 	// Persist makes Start wait until the server can be reached instead of
 	// failing at the first attempt. Errors that will not go away, such as a
 	// server with another key, still fail.
@@ -68,6 +73,14 @@ func (c Config) check() error {
 	if len(c.AnswerFor) > proto.MaxAnswersFor {
 		return fmt.Errorf("peer: Config.AnswerFor has %d peers, and at most %d are possible", len(c.AnswerFor), proto.MaxAnswersFor)
 	}
+	if len(c.STUN) > maxSTUN {
+		return fmt.Errorf("peer: Config.STUN has %d servers, and at most %d are possible", len(c.STUN), maxSTUN)
+	}
+	for _, addr := range c.STUN {
+		if _, _, err := net.SplitHostPort(addr); err != nil {
+			return fmt.Errorf("peer: Config.STUN: %w", err)
+		}
+	}
 	for name, addr := range c.Expose {
 		if err := (&proto.Open{Target: name}).Check(); err != nil || addr == "" {
 			return fmt.Errorf("peer: cannot expose target %q at %q", name, addr)
@@ -81,10 +94,14 @@ func (c Config) check() error {
 	return nil
 }
 
+// maxSTUN bounds Config.STUN.
+const maxSTUN = 4
+
 // withDefaults returns a copy that does not share anything with the caller.
 func (c Config) withDefaults() Config {
 	c.AnswerFor = slices.Clone(c.AnswerFor)
 	c.Allow = slices.Clone(c.Allow)
+	c.STUN = slices.Clone(c.STUN)
 	c.Expose = maps.Clone(c.Expose)
 	c.Names = maps.Clone(c.Names)
 	if c.Agent == "" {

@@ -3,6 +3,7 @@ package peer
 import (
 	"context"
 	"errors"
+	"net"
 	"net/netip"
 	"time"
 
@@ -166,7 +167,9 @@ func (n *Node) Study(ctx context.Context) (NATStatus, error) {
 	if !ok {
 		return NATStatus{}, errInterrupted
 	}
-	found, err := nat.Measure(limited, n.natConfig(here))
+	cfg := n.natConfig(here)
+	cfg.Far = append(cfg.Far, n.further(limited, here)...)
+	found, err := nat.Measure(limited, cfg)
 	n.endStudy(here, &found, err)
 	switch {
 	case err == nil:
@@ -229,6 +232,44 @@ func (n *Node) natConfig(s rendezvous.State) nat.Config {
 		cfg.Closed = netip.AddrPortFrom(server, s.Probing.Closed)
 	}
 	return cfg
+}
+
+// further returns the endpoints of Config.STUN, one for each, at addresses of the
+// kind that the node is registered from.
+func (n *Node) further(ctx context.Context, here rendezvous.State) (list []netip.AddrPort) {
+	for _, server := range n.cfg.STUN {
+		at, err := resolve(ctx, server, here.Local.Addr().Is4())
+		if err != nil {
+			n.cfg.Logger.Debug("a STUN server cannot be used", "server", server, "err", cause(err))
+			continue
+		}
+		if at.Addr() != here.Observed.Addr() {
+			list = append(list, at)
+		}
+	}
+	return list
+}
+
+// resolve returns an address of a server, of IPv4 or IPv6.
+func resolve(ctx context.Context, server string, want4 bool) (netip.AddrPort, error) {
+	host, service, err := net.SplitHostPort(server)
+	if err != nil {
+		return netip.AddrPort{}, err
+	}
+	port, err := net.DefaultResolver.LookupPort(ctx, "tcp", service)
+	if err != nil {
+		return netip.AddrPort{}, err
+	}
+	addrs, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+	if err != nil {
+		return netip.AddrPort{}, err
+	}
+	for _, addr := range addrs {
+		if addr = addr.Unmap(); addr.Is4() == want4 {
+			return netip.AddrPortFrom(addr, uint16(port)), nil
+		}
+	}
+	return netip.AddrPort{}, &net.AddrError{Err: "no address of the kind that the server has", Addr: host}
 }
 
 // maxFar bounds the SYNs that a measurement sends to the server's second address,

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -221,6 +222,30 @@ func TestMayProbe(t *testing.T) {
 		}
 		if got := n.mayProbe(server, alternate); got != c.want {
 			t.Errorf("%s says that it is %s, too: %v, want %v", c.server, c.alternate, got, c.want)
+		}
+	}
+}
+
+// The servers of Config.STUN are measured with if they can be, one address each.
+func TestFurtherServers(t *testing.T) {
+	n, err := New(Config{Key: identity.Generate(), Server: proto.ServerURL{Host: "h", Port: 1, Key: proto.ID{1}},
+		STUN: []string{"127.0.0.7:3478", "[::1]:3478", "198.51.100.1:1", "nobody.invalid:1"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer n.Close()
+	here := rendezvous.State{Local: netip.MustParseAddrPort("192.168.1.10:5000"), Observed: netip.MustParseAddrPort("198.51.100.1:5000")}
+	want := []netip.AddrPort{netip.MustParseAddrPort("127.0.0.7:3478")} // no IPv6, not this host's own NAT, and one with an address
+	if got := n.further(t.Context(), here); !slices.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
+	}
+	here.Local = netip.MustParseAddrPort("[fd00::10]:5000")
+	if got := n.further(t.Context(), here); !slices.Equal(got, []netip.AddrPort{netip.MustParseAddrPort("[::1]:3478")}) {
+		t.Errorf("with IPv6: %v", got)
+	}
+	for _, bad := range [][]string{{"stun.example.org"}, {"a:1", "b:1", "c:1", "d:1", "e:1"}} {
+		if _, err := New(Config{Key: identity.Generate(), Server: proto.ServerURL{Key: proto.ID{1}}, STUN: bad}); err == nil {
+			t.Errorf("%q is accepted", bad)
 		}
 	}
 }

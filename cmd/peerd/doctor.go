@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/netip"
 	"strings"
 	"time"
@@ -29,6 +30,7 @@ type doctorAnswer struct {
 type doctorOptions struct {
 	timeout   time.Duration
 	localPort uint16
+	stun      []string
 }
 
 func (p *program) doctorCommand() *cobra.Command {
@@ -39,8 +41,8 @@ func (p *program) doctorCommand() *cobra.Command {
 		Long: `Register with the server, find out with its help what the NATs in front of this
 machine do with TCP, and say what that means for connections to peers. It takes a
 second or two and about 25 short connections to the server, which also sends a
-few SYNs back. Nobody else is contacted, and a daemon that runs here is not
-disturbed.
+few SYNs back. Nobody else is contacted but the servers of --stun, and a daemon
+that runs here is not disturbed.
 
 Each line says what was measured, or that it is unknown and why. What one address
 of a server cannot tell takes one that runs with --probe-addr.
@@ -54,19 +56,38 @@ With --json: all of it, as docs/json.md describes it.`,
 	f := cmd.Flags()
 	f.DurationVar(&o.timeout, "timeout", 30*time.Second, "exit with 124 if it takes longer than `LIMIT`")
 	f.Uint16Var(&o.localPort, "local-port", 0, "local TCP `PORT` to look at (default a free one)")
+	stunFlag(cmd, &o.stun)
 	portModeFlag(cmd)
 	return cmd
+}
+
+// checkSTUN checks the servers of --stun as far as that is possible here.
+func (p *program) checkSTUN(cmd *cobra.Command, servers []string) error {
+	for _, s := range servers {
+		if _, _, err := net.SplitHostPort(s); err != nil {
+			return &usageError{cmd, fmt.Sprintf("%s is HOST:PORT, not %q", p.settings.origin("stun"), s)}
+		}
+	}
+	return nil
+}
+
+// stunFlag adds the flag for further servers.
+func stunFlag(cmd *cobra.Command, servers *[]string) {
+	cmd.Flags().StringArrayVar(servers, "stun", nil, "`HOST:PORT` of another server that answers STUN over TCP, to find out more with; may be repeated")
 }
 
 func (p *program) doctor(cmd *cobra.Command, o doctorOptions) error {
 	if o.timeout <= 0 {
 		return &usageError{cmd, p.settings.origin("timeout") + " is a time above zero"}
 	}
+	if err := p.checkSTUN(cmd, o.stun); err != nil {
+		return err
+	}
 	cfg, err := p.nodeConfig(cmd, p.logger(slog.LevelWarn))
 	if err != nil {
 		return err
 	}
-	cfg.LocalPort = o.localPort
+	cfg.LocalPort, cfg.STUN = o.localPort, o.stun
 	limit := &timeoutError{o.timeout, "finding out what the NATs do, with the help of " + cfg.Server.HostPort()}
 	ctx, cancel := context.WithTimeoutCause(cmd.Context(), o.timeout, limit)
 	defer cancel()

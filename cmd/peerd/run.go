@@ -15,6 +15,7 @@ import (
 // runOptions are the flags of run.
 type runOptions struct {
 	localPort uint16
+	stun      []string
 }
 
 func (p *program) runCommand() *cobra.Command {
@@ -45,11 +46,15 @@ TARGET is a port number of this machine's loopback, HOST:PORT, unix:/path or jus
 	f.StringArray("expose", nil, "`TARGET[=ADDR]` that peers may open; may be repeated")
 	f.StringArray("allow", nil, "`PEER` that may connect, by ID or by the name that it has at the start; may be repeated")
 	f.Uint16Var(&o.localPort, "local-port", 0, "local TCP `PORT` for everything (default a free one)")
+	stunFlag(cmd, &o.stun)
 	portModeFlag(cmd)
 	return cmd
 }
 
 func (p *program) runDaemon(cmd *cobra.Command, o runOptions) error {
+	if err := p.checkSTUN(cmd, o.stun); err != nil {
+		return err
+	}
 	log := p.logger(slog.LevelInfo)
 	cfg, err := p.nodeConfig(cmd, log)
 	if err != nil {
@@ -65,6 +70,7 @@ func (p *program) runDaemon(cmd *cobra.Command, o runOptions) error {
 	ctx, fail := context.WithCancelCause(cmd.Context())
 	defer fail(nil)
 	j := &journal{log: log, nameOf: p.nameOf, fail: fail}
+	cfg.STUN = o.stun
 	cfg.LocalPort, cfg.Answer, cfg.Persist = o.localPort, true, true
 	cfg.Events = j.event
 	return p.runNode(ctx, cfg)

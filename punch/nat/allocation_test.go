@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -108,8 +109,10 @@ func sequence(r *rand.Rand, n int, others float64) (ports []uint16) {
 
 // draw draws different ports.
 func draw(r *rand.Rand, n, from, count int) (ports []uint16) {
-	for _, p := range r.Perm(count)[:n] {
-		ports = append(ports, uint16(from+p))
+	for len(ports) < n {
+		if p := uint16(from + r.IntN(count)); !slices.Contains(ports, p) {
+			ports = append(ports, p)
+		}
 	}
 	return ports
 }
