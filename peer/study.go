@@ -152,8 +152,8 @@ var errInterrupted = errors.New("a connection to a peer is being made")
 // Study finds out now what the NATs in front of the node do, with some 25 short
 // connections to the server in about a second. A node does that by itself, once
 // it is registered and idle and whenever it is on another network. The error is
-// that of ctx, or wraps nat.ErrNoServer, or says that a connection to a peer is
-// being made, which has precedence.
+// that of ctx, ErrClosed, wraps nat.ErrNoServer, or says that a connection to a
+// peer is being made, which has precedence.
 func (n *Node) Study(ctx context.Context) (NATStatus, error) {
 	select {
 	case n.study.one <- struct{}{}:
@@ -163,6 +163,7 @@ func (n *Node) Study(ctx context.Context) (NATStatus, error) {
 	}
 	limited, cancel := context.WithTimeout(ctx, studyLimit)
 	defer cancel()
+	defer context.AfterFunc(n.active, cancel)()
 	here, ok := n.beginStudy(cancel)
 	if !ok {
 		return NATStatus{}, errInterrupted
@@ -176,6 +177,8 @@ func (n *Node) Study(ctx context.Context) (NATStatus, error) {
 		st := natStatus(&found)
 		n.emit(Event{Kind: Studied, NAT: st})
 		return *st, nil
+	case n.active.Err() != nil:
+		return NATStatus{}, ErrClosed
 	case errors.Is(err, context.Canceled) && ctx.Err() == nil:
 		return NATStatus{}, errInterrupted
 	}

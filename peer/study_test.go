@@ -235,7 +235,7 @@ func TestFurtherServers(t *testing.T) {
 	}
 	defer n.Close()
 	here := rendezvous.State{Local: netip.MustParseAddrPort("192.168.1.10:5000"), Observed: netip.MustParseAddrPort("198.51.100.1:5000")}
-	want := []netip.AddrPort{netip.MustParseAddrPort("127.0.0.7:3478")} // no IPv6, not this host's own NAT, and one with an address
+	want := []netip.AddrPort{netip.MustParseAddrPort("127.0.0.7:3478")} // IPv4, not the node's own NAT, and known
 	if got := n.further(t.Context(), here); !slices.Equal(got, want) {
 		t.Errorf("%v, want %v", got, want)
 	}

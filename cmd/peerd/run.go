@@ -126,6 +126,8 @@ func (j *journal) event(e peer.Event) {
 		j.about(e.Peer).Info("peer disconnected", "reason", e.Err)
 	case peer.ConnectFailed:
 		j.about(e.Peer).Warn("no connection to a peer", "err", e.Err)
+	case peer.Studied:
+		j.log.Info("found out what the NATs do; see peerd doctor", "mapping", e.NAT.Mapping, "ports", e.NAT.Allocation, "filtering", e.NAT.Filtering)
 	case peer.Punch:
 		j.log.Debug("punch", "peer", e.Peer, "event", e.Punch.String())
 	default:

@@ -394,6 +394,10 @@ func (m *measuring) result() Result {
 	m.allocation(InferAllocation(m.fresh))
 	r.Filtering, r.Unsolicited = filteringOf(m.knocks), unsolicitedOf(m.knocks)
 	r.Proxied = proxiedOf(m.closed, m.silent)
+	if r.Mapping == proto.MappingNone {
+		r.Hops = 1
+		delete(m.why, FieldHops)
+	}
 	m.explain()
 	found := Result{NATReport: *r, Why: m.why, At: time.Now(), Took: time.Since(m.began)}
 	if len(r.Samples) > 0 {
