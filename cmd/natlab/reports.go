@@ -27,7 +27,50 @@ func reportClaims() []claim {
 			nil, func(ctx context.Context, g ground) (finding, error) { return reports(ctx, g, true) }},
 		{"reports, one address", "with a server that has one address, only the fields that need a second one are unknown besides, for every profile",
 			nil, func(ctx context.Context, g ground) (finding, error) { return reports(ctx, g, false) }},
+		{"reports, sequences", "the step of a sequence of ports is right, and the rate at which others take some of it is between half and twice what it is",
+			nil, sequences},
 	}
+}
+
+// sequences has a node behind NATs that count their ports, while others take some.
+func sequences(ctx context.Context, g ground) (f finding, err error) {
+	runs := figure(g, 2, 20)
+	f.Table = &table{Head: []string{"step", "others a second", "right steps", "mean of the rates"}}
+	for _, delta := range []int{1, 2, -1} {
+		for _, others := range []float64{0, 50} {
+			n := natlab.NAT{Mapping: natlab.APDM, Allocation: natlab.Allocation{Kind: natlab.Sequential, Delta: delta, Background: others}}
+			right, rate, err := sequence(ctx, g, natlab.Custom(fmt.Sprintf("%d-%.0f", delta, others), n), runs)
+			if err != nil {
+				return f, err
+			}
+			f.Table.Rows = append(f.Table.Rows, []string{fmt.Sprint(delta), fmt.Sprint(others), fmt.Sprintf("%d of %d", right, runs), fmt.Sprintf("%.0f", rate)})
+			if right*20 < runs*19 || g.whole && (rate < others/2 || rate > 2*others) {
+				return f, fmt.Errorf("%d of %d steps of %d are right, and others take %.0f a second, not %.0f", right, runs, delta, rate, others)
+			}
+		}
+	}
+	return f, nil
+}
+
+// sequence returns how many reports have the right step, and the mean rate at
+// which others take ports in these.
+func sequence(ctx context.Context, g ground, p natlab.Profile, runs int) (right int, rate float64, err error) {
+	for n := range runs {
+		w, err := newProbedWorld(ctx, g.peerd, filepath.Join(g.dir, p.Name), p, false, uint64(n))
+		if err != nil {
+			return 0, 0, err
+		}
+		found, err := w.doctor(ctx)
+		w.lab.Close()
+		if err != nil {
+			return 0, 0, err
+		}
+		if found.Allocation == "sequential" && found.Delta == p.NAT.Allocation.Delta {
+			right++
+			rate += found.Background
+		}
+	}
+	return right, rate / float64(max(right, 1)), nil
 }
 
 // diagnosed are the fields of a report that are compared, by their names in JSON.

@@ -94,6 +94,9 @@ type Result struct {
 const (
 	// samples is how many mappings the allocation is inferred from.
 	samples = 8
+	// othersTime is for how long it is watched what others take of a sequence, or for
+	// two round trips if that is longer: at 50 a second that makes five.
+	othersTime = 100 * time.Millisecond
 	// patience is how long an answer may take beyond the round trip.
 	patience = 300 * time.Millisecond
 )
@@ -161,7 +164,9 @@ type measuring struct {
 	benchErr error
 }
 
-// allocate makes mappings from fresh ports, before anything else can come between.
+// allocate makes mappings from fresh ports, before anything else of this node's can
+// come between. There is a pause in the middle, in which it shows what others take
+// of a sequence.
 func (m *measuring) allocate(ctx context.Context) {
 	at := m.cfg.Near
 	if len(at) == 0 {
@@ -170,7 +175,14 @@ func (m *measuring) allocate(ctx context.Context) {
 	if len(at) == 0 {
 		return
 	}
-	m.fresh = m.cfg.Net.Look(ctx, false, repeat(at[0], samples))
+	began := time.Now()
+	m.fresh = m.cfg.Net.Look(ctx, false, repeat(at[0], samples/2))
+	select {
+	case <-time.After(othersTime - time.Since(began)):
+	case <-ctx.Done():
+		return
+	}
+	m.fresh = append(m.fresh, m.cfg.Net.Look(ctx, false, repeat(at[0], samples/2))...)
 	for _, s := range m.fresh {
 		if s.ok() && (m.rtt == 0 || s.RTT < m.rtt) {
 			m.rtt = s.RTT
@@ -377,7 +389,7 @@ func (m *measuring) again(ctx context.Context, answer proto.NATAnswer, from prot
 // dial dials the closed port. It waits for long, because an answer is sure to come
 // unless something is in the way, and not for a second, when the SYN is repeated.
 func (m *measuring) dial(ctx context.Context, b Bench) proto.NATAnswer {
-	ctx, cancel := context.WithTimeout(ctx, min(m.rtt+500*time.Millisecond, 900*time.Millisecond))
+	ctx, cancel := context.WithTimeout(ctx, min(m.rtt+400*time.Millisecond, 900*time.Millisecond))
 	defer cancel()
 	return b.Dial(m.cfg.Closed)(ctx)
 }
