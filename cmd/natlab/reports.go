@@ -34,7 +34,7 @@ func reportClaims() []claim {
 
 // sequences has a node behind NATs that count their ports, while others take some.
 func sequences(ctx context.Context, g ground) (f finding, err error) {
-	runs := figure(g, 2, 20)
+	runs := figure(g, 2, 10)
 	f.Table = &table{Head: []string{"step", "others a second", "right steps", "mean of the rates"}}
 	for _, delta := range []int{1, 2, -1} {
 		for _, others := range []float64{0, 50} {

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/peerd/peerd/peer"
 )
 
 // TestJSONIsDocumented holds docs/json.md to what is printed.
@@ -18,6 +20,8 @@ func TestJSONIsDocumented(t *testing.T) {
 		"peers":   peerAnswer{PermitOpen: []string{"x"}, PermitListen: []string{}, From: []string{}},
 		"sockets": socketsAnswer{Addresses: map[string]string{}, LeftOut: []string{}, Cases: []caseAnswer{{}}, Scenarios: []scenarioAnswer{{}}},
 		"cases":   caseAnswer{}, "scenarios": scenarioAnswer{},
+		"doctor": doctorAnswer{NAT: peer.NATStatus{Samples: []uint16{1}, Unknown: map[string]string{}}},
+		"nat":    peer.NATStatus{Samples: []uint16{1}, Unknown: map[string]string{}},
 	}
 	for command := range answersJSON {
 		if documented[command] == nil || printed[command] == nil {
@@ -57,8 +61,14 @@ func printedFields(t *testing.T, answer any) map[string]string {
 			types[name] = "object"
 		case []any:
 			types[name] = "[string]"
-			if len(value) > 0 && reflect.TypeOf(value[0]).Kind() == reflect.Map {
+			if len(value) == 0 {
+				continue
+			}
+			switch reflect.TypeOf(value[0]).Kind() {
+			case reflect.Map:
 				types[name] = "[object]"
+			case reflect.Float64:
+				types[name] = "[number]"
 			}
 		}
 	}

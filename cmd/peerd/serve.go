@@ -107,11 +107,11 @@ func (o *serveOptions) listenAtSecond(probes []net.Listener) ([]net.Listener, er
 	if o.probeAddr == "" {
 		return nil, nil
 	}
-	own, err := listenAll([]string{net.JoinHostPort(o.probeAddr, "0")}) // it is an address of this host
+	own, err := net.Listen("tcp", net.JoinHostPort(o.probeAddr, "0"))
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("--probe-addr %s is not an address of this host: %w; give one that it has, or none", o.probeAddr, err)
 	}
-	closeAll(own)
+	own.Close()
 	var missing []string
 	for _, l := range probes {
 		at := l.Addr().(*net.TCPAddr).AddrPort().Addr().Unmap()
@@ -200,7 +200,7 @@ func listenFailed(addr string, err error) error {
 	case errors.As(err, &op):
 		err = op.Err
 	}
-	return fmt.Errorf("cannot listen on %s: %w; stop what uses that address, or choose another with --listen, --probe-listen or --probe-addr", addr, err)
+	return fmt.Errorf("cannot listen on %s: %w; stop what uses that address, or choose another with --listen or --probe-listen", addr, err)
 }
 
 func closeAll(listeners []net.Listener) {

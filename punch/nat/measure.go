@@ -279,14 +279,10 @@ func (m *measuring) cross(ctx context.Context, b Bench) {
 	if !m.cfg.Silent.IsValid() {
 		return
 	}
-	answer := b.Dial(m.cfg.Silent)
-	crossing := proto.AnswerUnknown
-	if m.cfg.DialsBack && m.known() {
-		crossing = m.dialBack(ctx, proto.FromSilent, b.Sight().Outside)
+	crossing, met := m.crossOnce(ctx, b)
+	if crossing == proto.AnswerDropped {
+		crossing, met = m.crossOnce(ctx, b)
 	}
-	over, cancel := context.WithCancel(ctx)
-	cancel()
-	met := answer(over)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.report.Crossing = crossing
@@ -294,6 +290,18 @@ func (m *measuring) cross(ctx context.Context, b Bench) {
 	if crossing != proto.AnswerAccepted {
 		m.silent = met
 	}
+}
+
+// crossOnce returns what the server's SYN has met, and this host's. Each try has a
+// SYN of its own from here: an answer that comes too late ends the one before.
+func (m *measuring) crossOnce(ctx context.Context, b Bench) (crossing, met proto.NATAnswer) {
+	answer := b.Dial(m.cfg.Silent)
+	if m.cfg.DialsBack && m.known() {
+		crossing = m.cfg.Net.DialBack(ctx, proto.FromSilent, b.Sight().Outside)
+	}
+	over, cancel := context.WithCancel(ctx)
+	cancel()
+	return crossing, answer(over)
 }
 
 // known reports whether a port's mapping is the same towards all ports of the
