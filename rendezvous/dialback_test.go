@@ -181,6 +181,28 @@ func TestDialBackIsAimedAtNobodyElse(t *testing.T) {
 	})
 }
 
+// A connection is that of the first token that it shows, and of none after its end.
+func TestDialBackToOneOwner(t *testing.T) {
+	const there = "198.51.100.9:7000"
+	ledgered(t, ServerConfig{}, func(t *testing.T, w *world, l *ledger) {
+		first, second := w.script(), w.script()
+		conn := w.from(there)
+		for _, s := range []*script{first, second} {
+			if _, err := BindingAs(t.Context(), conn, s.register(answersNo).ProbeToken); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if a, b := first.asks(proto.FromOtherPort, there), second.asks(proto.FromOtherPort, there); a != proto.AnswerDropped || b != proto.AnswerUnknown {
+			t.Errorf("%v and %v", a, b)
+		}
+		conn.Close()
+		synctest.Wait()
+		if a, b := first.asks(proto.FromOtherPort, there), second.asks(proto.FromOtherPort, there); a != 0 || b != 0 || l.count() != 1 {
+			t.Errorf("after its end: %v and %v, %d dials", a, b, l.count())
+		}
+	})
+}
+
 // A token ends with its registration.
 func TestDialBackTokenEnds(t *testing.T) {
 	ledgered(t, ServerConfig{}, func(t *testing.T, w *world, l *ledger) {
