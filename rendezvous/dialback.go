@@ -154,10 +154,7 @@ func (d *dialBacks) judge(m *member, q *proto.DialBack, now time.Time) (origin n
 // dialBack answers a request, and dials before that if the rules allow it.
 func (s *Server) dialBack(m *member, q *proto.DialBack, now time.Time) {
 	wait, near := dialBackWait(s.registry.roundTrip(m))
-	origin, ok := netip.AddrPort{}, false
-	if near {
-		origin, ok = s.backs.judge(m, q, now)
-	}
+	origin, ok := s.backs.judge(m, q, now)
 	if !ok {
 		m.out.send(&proto.DialedBack{Request: q.Request})
 		return
@@ -174,15 +171,19 @@ func (s *Server) dialBack(m *member, q *proto.DialBack, now time.Time) {
 			}
 		})
 		answer := s.backs.dial(ctx, origin, q.To.Addr, wait)
+		if answer == proto.AnswerDropped && !near {
+			answer = proto.AnswerUnknown // it may come yet
+		}
 		m.out.send(&proto.DialedBack{Request: q.Request, Answer: answer})
 	})
 }
 
-// dialBackWait is for how long the answer to a SYN is awaited. A client that is
-// too far away for an answer to come before the SYN is repeated is not near.
+// dialBackWait is for how long the answer to a SYN is awaited. Where a client is not
+// near, the answer may take longer than until the SYN would be repeated.
 func dialBackWait(roundTrip time.Duration) (wait time.Duration, near bool) {
 	if roundTrip == 0 {
 		return dialBackLimit, true
 	}
-	return roundTrip + dialBackPatience, roundTrip+dialBackPatience <= dialBackLimit
+	wait = roundTrip + dialBackPatience
+	return min(wait, dialBackLimit), wait <= dialBackLimit
 }

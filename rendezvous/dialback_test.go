@@ -282,7 +282,7 @@ func TestDialBackEndsWithTheServer(t *testing.T) {
 }
 
 // A SYN is not repeated: its answer is not awaited for as long as a system takes
-// to do that, and it is not sent where the answer cannot come before.
+// to do that.
 func TestDialBackWait(t *testing.T) {
 	for _, c := range []struct {
 		roundTrip, wait time.Duration
@@ -291,12 +291,27 @@ func TestDialBackWait(t *testing.T) {
 		{0, 900 * time.Millisecond, true},
 		{20 * time.Millisecond, 320 * time.Millisecond, true},
 		{600 * time.Millisecond, 900 * time.Millisecond, true},
-		{601 * time.Millisecond, 901 * time.Millisecond, false},
+		{601 * time.Millisecond, 900 * time.Millisecond, false},
 	} {
 		if wait, near := dialBackWait(c.roundTrip); wait != c.wait || near != c.near {
 			t.Errorf("%v: %v, near %v", c.roundTrip, wait, near)
 		}
 	}
+}
+
+// Whether a SYN was dropped is not known of a client that is far away.
+func TestDialBackFarAway(t *testing.T) {
+	ledgered(t, ServerConfig{}, func(t *testing.T, w *world, l *ledger) {
+		raw, err := w.v.dial(path{from: netip.MustParseAddrPort(own), latency: 400 * time.Millisecond})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := w.scriptOn(raw, identity.Generate())
+		s.register(answersNo)
+		if answer := s.asks(proto.FromOtherPort, own); answer != proto.AnswerUnknown || l.count() != 1 {
+			t.Errorf("%v, %d dials", answer, l.count())
+		}
+	})
 }
 
 // A server without origins announces nothing, and dials nobody.
