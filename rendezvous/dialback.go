@@ -156,6 +156,7 @@ func (s *Server) dialBack(m *member, q *proto.DialBack, now time.Time) {
 	wait, near := dialBackWait(s.registry.roundTrip(m))
 	origin, ok := s.backs.judge(m, q, now)
 	if !ok {
+		s.log.Debug("not dialled back: a limit, or no such endpoint", "peer", m.id.Short(), "from", q.From, "to", q.To.Addr)
 		m.out.send(&proto.DialedBack{Request: q.Request})
 		return
 	}
@@ -174,6 +175,7 @@ func (s *Server) dialBack(m *member, q *proto.DialBack, now time.Time) {
 		if answer == proto.AnswerDropped && !near {
 			answer = proto.AnswerUnknown // it may come yet
 		}
+		s.log.Debug("dialled back", "peer", m.id.Short(), "from", origin, "to", q.To.Addr, "answer", answer, "near", near)
 		m.out.send(&proto.DialedBack{Request: q.Request, Answer: answer})
 	})
 }
