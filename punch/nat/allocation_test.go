@@ -50,6 +50,9 @@ func TestInferAllocation(t *testing.T) {
 		"up, others between":           {[]uint16{4000, 4001, 4003, 4004, 4007}, Allocation{Kind: sequential, Delta: 1, Confidence: 98, Background: 750}},
 		"up by two, others between":    {[]uint16{4000, 4004, 4006, 4012, 4014}, Allocation{Kind: sequential, Delta: 2, Confidence: 98, Background: 750}},
 		"too far apart for a sequence": {[]uint16{4000, 14000, 24000, 34000, 44000, 54000}, Allocation{Kind: random, Confidence: 100 * 0}},
+		"up by one, overtaken":         {[]uint16{4001, 4000, 4002, 4003, 4005, 4004}, Allocation{Kind: sequential, Delta: 1, Confidence: 90}},
+		"down by two, overtaken":       {[]uint16{4010, 4008, 4004, 4006, 4002}, Allocation{Kind: sequential, Delta: -2, Confidence: 90}},
+		"close together, no order":     {[]uint16{4001, 4090, 4002, 4060, 4030, 4010, 4080, 4005}, Allocation{Kind: block, Low: 3989, High: 4102, Confidence: 100}},
 		"a block":                      {[]uint16{4100, 4900, 4000, 4500, 4300, 4700, 4200, 4800}, Allocation{Kind: block, Low: 3872, High: 5028, Confidence: 99}},
 		"all ports":                    {[]uint16{4100, 54900, 14000, 34500, 64300, 24700, 44200, 34800}, Allocation{Kind: random}},
 		"all ports, few samples":       {[]uint16{40000, 20000, 60000}, Allocation{Kind: random}},
@@ -89,6 +92,12 @@ var allocators = []struct {
 	// At 50 new mappings a second others come between two of ours now and then; at
 	// the pace of these samples that is seldom.
 	{"sequential with others", proto.AllocationSequential, 0.999, func(r *rand.Rand, n int) []uint16 { return sequence(r, n, 0.3) }, nil},
+	{"sequential, overtaken", proto.AllocationSequential, 0.995, func(r *rand.Rand, n int) []uint16 {
+		ports := sequence(r, n, 0)
+		i := r.IntN(n - 1)
+		ports[i], ports[i+1] = ports[i+1], ports[i]
+		return ports
+	}, nil},
 	{"random", proto.AllocationRandom, 0.995, func(r *rand.Rand, n int) []uint16 { return draw(r, n, lowestPort, allPorts) }, nil},
 	{"block of 512", proto.AllocationBlock, 0.999, func(r *rand.Rand, n int) []uint16 { return draw(r, n, 20480, 512) }, covers(20480, 512)},
 	{"block of 2048", proto.AllocationBlock, 0.999, func(r *rand.Rand, n int) []uint16 { return draw(r, n, 20480, 2048) }, covers(20480, 2048)},
