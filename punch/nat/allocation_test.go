@@ -204,7 +204,7 @@ func FuzzInferAllocation(f *testing.F) {
 	f.Add([]byte{255, 255, 4, 0, 4, 1, 4, 2})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var ports []uint16
-		for ; len(b) >= 2; b = b[2:] {
+		for ; len(b) >= 2 && len(ports) < 4*samples; b = b[2:] {
 			if p := uint16(b[0])<<8 | uint16(b[1]); p != 0 {
 				ports = append(ports, p)
 			}
