@@ -373,8 +373,11 @@ func (m *measuring) reset(ctx context.Context) {
 		return // what is let in by nothing cannot show what is left
 	}
 	back := m.dialBack(ctx, proto.FromClosed, b.Sight().Outside)
-	filtering := filteringOf(m.knocks)
-	m.report.OnReset = onResetOf(back, unsolicitedOf(m.knocks), m.report.Crossing, filtering, m.dial(ctx, b))
+	repeated := m.dial(ctx, b)
+	if repeated == proto.AnswerDropped { // it may just be late
+		repeated = m.dial(ctx, b)
+	}
+	m.report.OnReset = onResetOf(back, unsolicitedOf(m.knocks), m.report.Crossing, filteringOf(m.knocks), repeated)
 }
 
 // dialBack has the server send a SYN, and another one if that seems to be dropped:
