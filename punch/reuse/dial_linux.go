@@ -15,7 +15,7 @@ import (
 // Dial is a dial under way. It is made by system calls of our own: package net
 // cannot change an option between the SYN and the end of the handshake.
 type Dial struct {
-	port uint16
+	port uint16 // that it is made from
 	to   netip.AddrPort
 	f    *os.File // the socket
 	err  error    // why there is none, or no SYN
@@ -24,29 +24,28 @@ type Dial struct {
 	conn     syscall.Conn
 }
 
-// Begin starts to connect to an address from the port. Wait must be called on
-// the result.
+// BeginWith starts to connect to an address. Wait must be called on the result.
 //
-// A ttl above 0 is that of the SYN, and what has no more when it comes back is not
+// A TTL above 0 is that of the SYN, and what has no more when it comes back is not
 // taken in: neither an ICMP error, of which counts what is left to the SYN that it
 // quotes, nor a packet of the peer. A low one makes it a quiet dial, whose SYN
 // opens this side's NATs and dies before the other side's; the socket waits for
 // the peer's. One of half of what hosts send with makes it a deaf dial, whose SYN
 // arrives. The kernel repeats the SYN after a second, with the normal TTL.
 //
-// What connections to the same address from before since have left on the way is
-// passed over, as far as it can be told; nothing is if since is zero. A quiet dial
+// What connections to the same address from before Since have left on the way is
+// passed over, as far as it can be told; nothing is if Since is zero. A quiet dial
 // passes over all that is older than itself.
-func (p *Port) Begin(to netip.AddrPort, ttl int, since time.Time) *Dial {
-	d := &Dial{port: p.number, to: to}
+func (p *Port) BeginWith(to netip.AddrPort, o DialOptions) *Dial {
+	d := &Dial{port: o.from(p), to: to}
 	var fd int
-	if fd, d.err = boundSocket(netip.AddrPortFrom(wildcards[networkOf(to.Addr())], p.number), dialling); d.err != nil {
+	if fd, d.err = boundSocket(netip.AddrPortFrom(wildcards[networkOf(to.Addr())], d.port), o.set()); d.err != nil {
 		return d
 	}
 	d.err = os.NewSyscallError("fcntl", unix.SetNonblock(fd, true)) // before package os looks
 	d.f = os.NewFile(uintptr(fd), "dial")                           // owns fd from here on
 	if d.err == nil {
-		d.err = connect(fd, to, ttl, since)
+		d.err = connect(fd, to, o.TTL, o.Since)
 	}
 	return d
 }

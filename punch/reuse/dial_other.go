@@ -7,30 +7,29 @@ import (
 	"errors"
 	"net"
 	"net/netip"
-	"time"
 )
 
 // Dial is a dial that Wait makes, with package net.
 type Dial struct {
-	port uint16
+	port uint16 // that it is made from
 	to   netip.AddrPort
-	ttl  int
+	opts DialOptions
 }
 
-// Begin prepares to connect to an address from the port. Wait must be called on
-// the result. A ttl above 0 is an error on this system, and since means nothing.
-func (p *Port) Begin(to netip.AddrPort, ttl int, _ time.Time) *Dial { return &Dial{p.number, to, ttl} }
+// BeginWith prepares to connect to an address. Wait must be called on the result.
+// A TTL above 0 is an error on this system, and Since means nothing.
+func (p *Port) BeginWith(to netip.AddrPort, o DialOptions) *Dial { return &Dial{o.from(p), to, o} }
 
 // Wait connects. If ctx ends first, the socket is closed with SO_LINGER 0: in
 // SYN_SENT nothing is sent and the 4-tuple is free at once. IsRefused,
 // IsTupleInUse and IsNoAnswer judge the error. It is to be called once.
 func (d *Dial) Wait(ctx context.Context) (net.Conn, error) {
-	if d.ttl > 0 {
+	if d.opts.TTL > 0 {
 		return nil, errors.ErrUnsupported
 	}
 	network := networkOf(d.to.Addr())
 	from := net.TCPAddrFromAddrPort(netip.AddrPortFrom(wildcards[network], d.port))
-	dialer := net.Dialer{LocalAddr: from, Control: dialling.control, KeepAlive: -1}
+	dialer := net.Dialer{LocalAddr: from, Control: d.opts.set().control, KeepAlive: -1}
 	dialer.SetMultipathTCP(false)
 	conn, err := dialer.DialContext(ctx, network, d.to.String())
 	if err != nil {

@@ -16,6 +16,9 @@ var pin = wished(option{name: "SO_ATTACH_REUSEPORT_CBPF", set: func(fd uintptr) 
 // made; with one repetition it is gone after 3 s instead of 63.
 var synAckCount = wished(integer("TCP_SYNCNT", unix.IPPROTO_TCP, unix.TCP_SYNCNT, 1))
 
+// synOnce ends a dial after 3 s: its SYN is sent at 0 and 1 s.
+var synOnce = wished(integer("TCP_SYNCNT", unix.IPPROTO_TCP, unix.TCP_SYNCNT, 1))
+
 // synCount ends a dial after about 30 s: its SYN is sent at
 // 0 1 2 3 4 5 7 11 19 s, and before 6.5 at 0 1 3 7 15 s.
 var synCount = wished(integer("TCP_SYNCNT", unix.IPPROTO_TCP, unix.TCP_SYNCNT, 4))

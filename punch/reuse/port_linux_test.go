@@ -260,3 +260,40 @@ func TestMutedDialIsGivenUp(t *testing.T) {
 		t.Errorf("%v, want errMuted", err)
 	}
 }
+
+// TestDialFromASlot shows the dials of a guess: from other ports, each always the
+// same, to one address, and brief.
+func TestDialFromASlot(t *testing.T) {
+	p := mustClaim(t, 0)
+	full, _ := fullListener(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	var slots Slots
+	seen := map[uint16]bool{p.Number(): true}
+	for slot := 1; slot <= 50; slot++ {
+		number, err := slots.Number(slot)
+		if err != nil || seen[number] {
+			t.Fatalf("slot %d is port %d, %v", slot, number, err)
+		}
+		seen[number] = true
+		for range 2 { // one after the other, from the same port
+			d := p.BeginWith(full, DialOptions{From: number, Brief: true})
+			if d.err != nil {
+				t.Fatal(d.err)
+			}
+			at, err := unix.Getsockname(int(d.f.Fd()))
+			if err != nil || at.(*unix.SockaddrInet4).Port != int(number) {
+				t.Errorf("from %+v, %v; want port %d", at, err, number)
+			}
+			if n, err := unix.GetsockoptInt(int(d.f.Fd()), unix.IPPROTO_TCP, unix.TCP_SYNCNT); err != nil || n != 1 {
+				t.Errorf("TCP_SYNCNT is %d, %v", n, err)
+			}
+			if again, err := slots.Number(slot); again != number || err != nil {
+				t.Errorf("slot %d is then port %d, %v", slot, again, err)
+			}
+			if _, err := d.Wait(ctx); !errors.Is(err, context.Canceled) {
+				t.Error(err)
+			}
+		}
+	}
+}

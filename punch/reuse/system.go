@@ -26,6 +26,9 @@ type system struct {
 	listen options
 	// dial is set on what dials besides share.
 	dial options
+	// brief is set on a dial whose SYN is to be repeated once at most; nothing
+	// where that cannot be set.
+	brief options
 	// hold lists what a socket could have that keeps the port from others while
 	// there is no listener. The first that our own dials pass is taken.
 	hold []options

@@ -11,6 +11,7 @@ var local = system{
 	exclusive: options{reuseAddr},
 	listen:    options{synAckCount, pin},
 	dial:      options{abrupt, synCount},
+	brief:     options{synOnce},
 	hold:      []options{{reusePort}, {reuseAddr, reusePort}},
 	timeWait:  time.Minute,
 	lock:      lockByName,

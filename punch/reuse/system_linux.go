@@ -18,6 +18,7 @@ var local = system{
 	exclusive: options{reuseAddr}, // a listener with it shares with nobody
 	listen:    options{synAckCount, pin},
 	dial:      options{abrupt, synCount},
+	brief:     options{synOnce},
 	// With SO_REUSEPORT alone a listener that has only SO_REUSEADDR, as most
 	// servers do, does not get the port. With both it would, but they pass over
 	// what sockets without SO_REUSEPORT have left.
