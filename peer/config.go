@@ -22,6 +22,11 @@ type Config struct {
 	// PortMode is how the port is used; 0 is the best mode that works on this
 	// system, which Start finds out. Start fails if it is known not to work here.
 	PortMode reuse.Mode
+	// NoGuess keeps this node from guessing the ports of a peer whose NAT chooses
+	// them at random, and from opening many ports for a peer that does: some
+	// hundreds of sockets, and up to 500 SYNs a second for some seconds. Otherwise it
+	// does so at most once an hour, and again when its network has changed.
+	NoGuess bool
 	// Answer has the node listed as answering: peers that are allowed may ask
 	// to be introduced to it at any time. A node that is connecting to a peer
 	// always answers that peer, of those that it connects to at once

@@ -130,6 +130,7 @@ func (m *meeting) run() {
 		Received: m.intro.Received, Dial: dialsFrom(n.source()), Gate: n.gate,
 		Deaf: n.mode != reuse.Shared, Sequential: n.isSequential(),
 		Admit: m.admission().Admit, Quiet: n.sharing.QuietDial, First: m.firstDials(), Budget: n.budget, Trace: m.trace,
+		OtherPorts: !n.isSequential(), AllowGuess: n.allowGuess,
 	})
 	if err != nil {
 		m.fail(err)

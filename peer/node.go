@@ -44,6 +44,7 @@ type Node struct {
 
 	sequence sequence
 	study    study
+	guesses  guesses
 
 	mu         sync.Mutex
 	server     netip.Addr // of the server, as dialled last
@@ -260,13 +261,22 @@ const (
 	freedSoon = time.Second
 )
 
-// dialsFrom makes the dials of the punching executor. Whatever is left of earlier
-// connections with the peer is passed over; what the executor gave up is not, but by
-// quiet dials: a RST tells the peer.
-func dialsFrom(p *reuse.Port) func(to netip.AddrPort, ttl int) punch.Dialling {
+// dialsFrom makes the dials of a punching executor: from the port or, where they
+// have slots, from other ones. Whatever is left of earlier connections with the peer
+// is passed over; what the executor gave up is not, but by quiet dials: a RST tells
+// the peer.
+func dialsFrom(p *reuse.Port) func(to netip.AddrPort, o punch.DialOptions) punch.Dialling {
+	var slots reuse.Slots
 	began := time.Now()
-	return func(to netip.AddrPort, ttl int) punch.Dialling {
-		return dialling{p.Begin(to, ttl, passedOver(began, time.Now()))}
+	return func(to netip.AddrPort, o punch.DialOptions) punch.Dialling {
+		opts := reuse.DialOptions{TTL: o.TTL, Brief: o.Brief, Since: passedOver(began, time.Now())}
+		if o.Slot > 0 {
+			var err error
+			if opts.From, err = slots.Number(o.Slot); err != nil {
+				return noDial{err}
+			}
+		}
+		return dialling{p.BeginWith(to, opts)}
 	}
 }
 
@@ -283,6 +293,18 @@ func passedOver(began, now time.Time) time.Time {
 	}
 	return began
 }
+
+// noDial is a dial that could not even begin.
+type noDial struct{ err error }
+
+// Wait implements punch.Dialling.
+func (d noDial) Wait(context.Context) (net.Conn, error) { return nil, d.err }
+
+// Answered implements punch.Dialling.
+func (noDial) Answered() bool { return false }
+
+// Acknowledged implements punch.Dialling.
+func (noDial) Acknowledged() bool { return true }
 
 // dialling says in punch's words how a dial ended.
 type dialling struct{ *reuse.Dial }

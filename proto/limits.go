@@ -9,8 +9,8 @@ const Version = 1
 // PlanVersion is the newest version of the punching plan that this build can
 // make. An introduction uses the lower of the two peers' versions. Version 2
 // knows port modes, version 3 has the initiator be deaf to ICMP errors and the
-// responder wait quietly.
-const PlanVersion = 3
+// responder wait quietly, version 4 knows NAT reports.
+const PlanVersion = 4
 
 // Application-layer protocol names (RFC 7301). They keep a handshake made for
 // one of the two purposes from being used for the other.

@@ -26,7 +26,7 @@ type Party struct {
 	Candidates []Candidate `cbor:"5,keyasint,omitempty" json:"candidates,omitempty"`
 	// PortMode is the peer's own statement, too. Plan version 1 does not know it.
 	PortMode PortMode `cbor:"6,keyasint,omitempty" json:"port_mode,omitempty"`
-	// NAT is the peer's own statement; nil is nothing known. Plan versions 1 to 3
+	// NAT is the peer's own statement; nil is nothing known. Plan versions before 4
 	// do not know it.
 	NAT *NATReport `cbor:"7,keyasint,omitempty" json:"nat,omitempty"`
 }

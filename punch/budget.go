@@ -12,8 +12,9 @@ import (
 //
 // The zero value is not ready: use newPace. It is unsafe for concurrent use.
 type pace struct {
-	tokens float64
-	last   time.Time
+	burst, rate float64
+	tokens      float64
+	last        time.Time
 }
 
 const (
@@ -21,28 +22,48 @@ const (
 	paceRate  = 80 // per second; burst + rate stay below 100
 )
 
-func newPace(now time.Time) pace { return pace{tokens: paceBurst, last: now} }
+func newPace(now time.Time) pace {
+	return pace{burst: paceBurst, rate: paceRate, tokens: paceBurst, last: now}
+}
+
+// newGuessPace is that of volleys: with what steps may send to the same address
+// besides, never above 600 in any second.
+func newGuessPace(now time.Time) pace {
+	return pace{burst: guessBurst, rate: guessRate, tokens: guessBurst, last: now}
+}
 
 // take uses one SYN up and returns how long to wait before it may leave.
 func (p *pace) take(now time.Time) time.Duration {
-	p.tokens = min(paceBurst, p.tokens+now.Sub(p.last).Seconds()*paceRate)
+	p.tokens = min(p.burst, p.tokens+now.Sub(p.last).Seconds()*p.rate)
 	p.last = now
 	p.tokens--
 	if p.tokens >= 0 {
 		return 0
 	}
-	return time.Duration(-p.tokens / paceRate * float64(time.Second))
+	return time.Duration(-p.tokens / p.rate * float64(time.Second))
+}
+
+// takeNow uses one SYN up and returns 0 if it may leave now, and otherwise how long
+// to wait before asking again.
+func (p *pace) takeNow(now time.Time) time.Duration {
+	wait := p.take(now)
+	if wait > 0 {
+		p.tokens++
+	}
+	return wait
 }
 
 // Budget bounds the SYNs of a whole node to addresses that never proved a
 // preamble, so that a hostile introduction cannot make it a source of SYN
-// floods: 400 at once, 200 a second. It is safe for concurrent use, and is to
+// floods: 400 at once, 200 a second; and those of guesses, which AllowGuess makes
+// rare: 64 at once, 432 a second. It is safe for concurrent use, and is to
 // be shared by all executors of a node. A nil Budget is without bounds.
 type Budget struct {
 	mu     sync.Mutex
 	tokens float64
 	last   time.Time
 	paces  map[netip.Addr]*pace // of the addresses dialled lately, whatever the plan
+	guess  pace                 // of all volleys together, whomever they are for
 }
 
 const (
@@ -52,7 +73,7 @@ const (
 
 // NewBudget returns a full budget.
 func NewBudget(now time.Time) *Budget {
-	return &Budget{tokens: budgetBurst, last: now, paces: make(map[netip.Addr]*pace)}
+	return &Budget{tokens: budgetBurst, last: now, paces: make(map[netip.Addr]*pace), guess: newGuessPace(now)}
 }
 
 // maxPaces bounds the addresses that a budget remembers; paceMemory is the time
@@ -77,6 +98,14 @@ func (b *Budget) pace(to netip.Addr, now time.Time) time.Duration {
 		b.paces[to] = p
 	}
 	return p.take(now)
+}
+
+// guessing uses one SYN of the volleys' pace up and returns 0 if it may leave now,
+// and otherwise how long to wait before asking again.
+func (b *Budget) guessing(now time.Time) time.Duration {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.guess.takeNow(now)
 }
 
 // forgetLocked drops the paces that are full again.

@@ -97,6 +97,16 @@ func (s *netSocket) Close() {
 	}
 }
 
+// Abandon implements Socket.
+func (s *netSocket) Abandon() {
+	s.closed = true
+	s.cancel() // whatever comes of the dial is reset
+	if s.conn != nil {
+		s.conn.settle(errUnproven)
+		reset(s.conn.Conn)
+	}
+}
+
 // reset closes a connection with SO_LINGER 0, so that nothing of it stays.
 func reset(c net.Conn) {
 	if l, ok := c.(interface{ SetLinger(int) error }); ok {
@@ -111,18 +121,27 @@ type netSockets struct {
 }
 
 // Dial implements Sockets.
-func (n netSockets) Dial(to netip.AddrPort, ttl int, h Handler) Socket {
+func (n netSockets) Dial(to netip.AddrPort, o DialOptions, h Handler) Socket {
 	ctx, cancel := context.WithCancel(context.Background())
 	s := &netSocket{loop: n.run.loop, cancel: cancel, ended: make(chan struct{})}
-	n.run.loop.tasks.Go(func() { n.connect(ctx, s, to, ttl, h) })
+	if o.Brief {
+		s.begin(n.run.cfg.Dial(to, o)) // in order
+	}
+	n.run.loop.tasks.Go(func() {
+		if !o.Brief {
+			s.begin(n.run.cfg.Dial(to, o))
+		}
+		n.connect(ctx, s, h)
+	})
 	return s
 }
 
-// connect dials, hands the socket over and waits for the first bytes.
-func (n netSockets) connect(ctx context.Context, s *netSocket, to netip.AddrPort, ttl int, h Handler) {
+func (s *netSocket) begin(dial Dialling) { s.dial.Store(&dial) }
+
+// connect waits for the dial, hands the socket over and waits for the first bytes.
+func (n netSockets) connect(ctx context.Context, s *netSocket, h Handler) {
 	defer s.cancel()
-	dial := n.run.cfg.Dial(to, ttl)
-	s.dial.Store(&dial)
+	dial := *s.dial.Load()
 	var err error
 	s.raw, err = dial.Wait(ctx)
 	close(s.ended)

@@ -14,7 +14,9 @@ type Event struct {
 	Attempt int             `json:"attempt"` // number of the dial or accepted socket, from 1; 0 where none is meant
 	Kind    EventKind       `json:"kind"`
 	To      proto.Candidate `json:"to"`
-	Err     error           `json:"-"` // set where Kind is Skipped, Failed, Unproven or Expired
+	Idea    Idea            `json:"idea,omitempty"`  // why that is dialled; 0 where nothing is
+	Dials   int             `json:"dials,omitempty"` // Aimed: how many there will be, 0 if time decides; Spent: how many there were
+	Err     error           `json:"-"`               // set where Kind is Skipped, Failed, Unproven or Expired
 }
 
 // EventKind says what happened.
@@ -32,11 +34,13 @@ const (
 	Unproven                       // the other end is not the peer, or did not say so in time
 	Expired                        // the plan's limit is reached without a connection
 	Yielded                        // another address has its turn: this side has one socket at a time
+	Aimed                          // a volley, or a round of it, begins; its dials have no events of their own unless they connect
+	Spent                          // a volley is over
 )
 
 // String names the kind in one lower-case word.
 func (k EventKind) String() string {
-	names := [...]string{"", "skipped", "dialled", "replaced", "failed", "connected", "accepted", "proven", "unproven", "expired", "yielded"}
+	names := [...]string{"", "skipped", "dialled", "replaced", "failed", "connected", "accepted", "proven", "unproven", "expired", "yielded", "aimed", "spent"}
 	if int(k) < len(names) {
 		return names[k]
 	}
@@ -55,6 +59,12 @@ func (e Event) String() string {
 	s += " " + e.Kind.String()
 	if e.To.Addr.IsValid() {
 		s += " " + e.To.String()
+	}
+	if e.Idea > Plain {
+		s += " (" + e.Idea.String() + ")"
+	}
+	if e.Dials > 0 {
+		s += fmt.Sprintf(", %d dials", e.Dials)
 	}
 	if e.Err != nil {
 		s += ": " + e.Err.Error()

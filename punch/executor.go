@@ -31,6 +31,12 @@ type Config struct {
 	// Deaf says that nothing is accepted here, so that Accept is never called;
 	// Sequential that Sockets has one socket at a time, to whomever.
 	Deaf, Sequential bool
+	// OtherPorts says that Sockets can dial from other local ports.
+	OtherPorts bool
+	// AllowGuess is asked when this side is about to guess ports, or to have its
+	// own guessed, with thousands of SYNs; it returns why it must not, or nil. A nil
+	// AllowGuess allows it.
+	AllowGuess func() error
 	// Budget is the node's; nil is without bounds.
 	Budget *Budget
 	// Connected is told of each dial that completed, with its attempt's number;
@@ -39,7 +45,8 @@ type Config struct {
 	// Proven is told of each connection whose other end knows the introduction.
 	Proven func(Socket)
 	// Expired is told once, when the plan's limit passes without a proven
-	// connection that is still alive.
+	// connection that is still alive. The error is a *HopelessError if nothing
+	// better than plain dials was to be tried.
 	Expired func(error)
 	// Trace gets every event. Nil ignores them.
 	Trace func(Event)
@@ -51,6 +58,8 @@ type Executor struct {
 	cfg      Config
 	start    time.Time // when the first dial is due
 	targets  []*target
+	salvo    *salvo // nil if there is none
+	forbids  error  // why this side has none, although the plan does
 	rota     rota
 	attempts int
 	syns     int
@@ -60,7 +69,8 @@ type Executor struct {
 	unlimit  func() // stops the timer of the limit
 }
 
-// MaxSYNs bounds the SYNs of one plan and side, retransmissions included.
+// MaxSYNs bounds the SYNs of one plan and side, retransmissions included, besides
+// those of a volley.
 const MaxSYNs = 1000
 
 // NewExecutor returns an executor that has done nothing yet.
@@ -70,6 +80,7 @@ func NewExecutor(cfg Config) *Executor {
 		e.targets = append(e.targets, &target{e: e, step: step, pace: newPace(cfg.Clock.Now())})
 	}
 	e.rota = e.newRota()
+	e.salvo, e.forbids = e.newSalvo()
 	return e
 }
 
@@ -78,7 +89,7 @@ func micros(n uint32) time.Duration { return time.Duration(n) * time.Microsecond
 // Begin schedules every step that is admitted; those whose time has passed are
 // dialled at once.
 func (e *Executor) Begin() {
-	e.unlimit = e.cfg.Clock.AfterFunc(e.until(e.cfg.Plan.Limit), e.limit)
+	e.unlimit = e.cfg.Clock.AfterFunc(e.until(e.lasts()), e.limit)
 	for _, t := range e.targets {
 		if err := e.admit(t.step); err != nil {
 			t.done = true
@@ -93,13 +104,29 @@ func (e *Executor) Begin() {
 	if e.rota.length > 0 {
 		e.beginTurns()
 	}
+	switch {
+	case e.salvo != nil:
+		e.salvo.begin()
+	case e.forbids != nil:
+		v := e.cfg.Plan.Volley(e.cfg.Role)
+		e.trace(Event{Kind: Skipped, To: v.To, Idea: v.Idea, Err: e.forbids})
+	}
 	e.expireIfExhausted()
+}
+
+// lasts is the plan's limit, or an earlier one where this side leaves out what the
+// plan depends on.
+func (e *Executor) lasts() uint32 {
+	if e.forbids == nil {
+		return e.cfg.Plan.Limit
+	}
+	return min(e.cfg.Plan.Limit, e.cfg.Plan.Start+e.cfg.Plan.RTT+hopelessTime)
 }
 
 // expireIfExhausted ends the plan before its limit if nothing can come of it any
 // more.
 func (e *Executor) expireIfExhausted() {
-	if !e.cfg.Deaf || e.alive > 0 || slices.ContainsFunc(e.targets, func(t *target) bool { return !t.done }) {
+	if !e.cfg.Deaf || e.alive > 0 || e.salvo != nil && !e.salvo.done || slices.ContainsFunc(e.targets, func(t *target) bool { return !t.done }) {
 		return
 	}
 	e.unlimit()
@@ -172,6 +199,7 @@ func (e *Executor) proved(s Socket) {
 	for _, t := range e.targets {
 		t.rest()
 	}
+	e.salvo.rest()
 	e.cfg.Proven(s)
 }
 
@@ -181,19 +209,20 @@ func (e *Executor) GiveUp() {
 	if e.alive--; e.alive > 0 || e.stopped {
 		return
 	}
-	if e.until(e.cfg.Plan.Limit) == 0 {
+	if e.until(e.lasts()) == 0 {
 		e.expire()
 		return
 	}
 	for _, t := range e.targets {
 		t.resume()
 	}
+	e.salvo.resume()
 }
 
 // limit ends the plan, but lets the sockets speak first if the program was
 // stopped across its limit.
 func (e *Executor) limit() {
-	if e.cfg.Clock.Now().Sub(e.cfg.Zero.Add(micros(e.cfg.Plan.Limit))) > lateness {
+	if e.cfg.Clock.Now().Sub(e.cfg.Zero.Add(micros(e.lasts()))) > lateness {
 		e.unlimit = e.cfg.Clock.AfterFunc(grace, e.expire)
 		return
 	}
@@ -205,14 +234,25 @@ func (e *Executor) expire() {
 	if e.alive > 0 || e.stopped {
 		return
 	}
-	how := fmt.Sprintf("no connection within %v", micros(e.cfg.Plan.Limit-e.cfg.Plan.Start))
-	if e.until(e.cfg.Plan.Limit) > 0 {
+	how := fmt.Sprintf("no connection within %v", micros(e.lasts()-e.cfg.Plan.Start))
+	if e.until(e.lasts()) > 0 {
 		how = "no connection, and nothing is left to dial"
 	}
-	err := fmt.Errorf("%s%s: %s", how, e.hint(), e.summary())
+	err := e.hopeless(fmt.Errorf("%s%s: %s", how, e.hint(), e.summary()))
 	e.trace(Event{Kind: Expired, Err: err})
 	e.Stop()
 	e.cfg.Expired(err)
+}
+
+// hopeless says, of the error of a plan that was cut short, why it was.
+func (e *Executor) hopeless(err error) error {
+	switch reason := e.cfg.Plan.Hopeless; {
+	case reason != 0:
+		return &HopelessError{Reason: reason, Err: err}
+	case e.forbids != nil:
+		return &HopelessError{Missing: e.forbids, Err: err}
+	}
+	return err
 }
 
 // hint says what is special about the two sides.
@@ -235,7 +275,7 @@ func (e *Executor) summary() string {
 		}
 		s += t.summary()
 	}
-	return s
+	return s + e.salvo.summary()
 }
 
 // Stop gives up all dials that are not proven and calls nothing back any more.
@@ -254,11 +294,17 @@ func (e *Executor) Stop() {
 	for _, t := range e.targets {
 		t.close()
 	}
+	e.salvo.close()
 }
 
 // SYNs returns how many SYNs this side has sent, retransmissions included as
 // the kernel's schedule has them.
 func (e *Executor) SYNs() int {
+	return e.stepSYNs() + e.salvo.total()
+}
+
+// stepSYNs are those that are no volley's.
+func (e *Executor) stepSYNs() int {
 	n := e.syns
 	for _, t := range e.targets {
 		n += t.retransmissions()

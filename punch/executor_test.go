@@ -83,20 +83,13 @@ func (r *rig) pass(d time.Duration) {
 // freeze lets time pass without the program noticing.
 func (r *rig) freeze(d time.Duration) { r.now = r.now.Add(d) }
 
-func later(a, b time.Time) time.Time {
-	if a.After(b) {
-		return a
-	}
-	return b
-}
-
-func (r *rig) Dial(to netip.AddrPort, ttl int, h Handler) Socket {
+func (r *rig) Dial(to netip.AddrPort, o DialOptions, h Handler) Socket {
 	for _, s := range r.socks {
-		if s.to == to && s.connecting() {
+		if s.to == to && s.slot == o.Slot && s.connecting() {
 			r.t.Errorf("a second connecting socket to %v", to)
 		}
 	}
-	s := &fakeSocket{to: to, ttl: ttl, h: h, at: r.now}
+	s := &fakeSocket{to: to, ttl: o.TTL, slot: o.Slot, brief: o.Brief, h: h, at: r.now}
 	r.socks = append(r.socks, s)
 	return s
 }
@@ -125,7 +118,8 @@ func proof() []byte {
 
 type fakeSocket struct {
 	to           netip.AddrPort
-	ttl          int
+	ttl, slot    int
+	brief        bool
 	h            Handler
 	at           time.Time
 	sent         [][]byte
@@ -142,6 +136,7 @@ func (s *fakeSocket) Close()             { s.closed = true }
 func (s *fakeSocket) connecting() bool   { return !s.open && !s.closed && !s.failed }
 func (s *fakeSocket) fail(err error)     { s.failed = true; s.h.Failed(err) }
 func (s *fakeSocket) connect()           { s.open = true; s.h.Connected() }
+func (s *fakeSocket) Abandon()           { s.closed = true }
 
 type alarm struct {
 	at    time.Time

@@ -43,12 +43,19 @@ type Plan struct {
 	Round     uint32 `json:"round_us,omitempty"`
 	Initiator []Step `json:"initiator"`
 	Responder []Step `json:"responder"`
+	// InitiatorVolley and ResponderVolley are what each side dials besides; nil is
+	// nothing.
+	InitiatorVolley *Volley `json:"initiator_volley,omitempty"`
+	ResponderVolley *Volley `json:"responder_volley,omitempty"`
+	// Hopeless is why the plan is over after one round of plain dials.
+	Hopeless Hopeless `json:"hopeless,omitempty"`
 }
 
 // Step is one address that one side dials.
 type Step struct {
-	To proto.Candidate `json:"to"`
-	At uint32          `json:"at_us"`
+	To   proto.Candidate `json:"to"`
+	At   uint32          `json:"at_us"`
+	Idea Idea            `json:"idea"`
 	// Once means that a single SYN is sent: nobody but the peer vouches for the
 	// address.
 	Once bool `json:"once,omitempty"`
@@ -106,7 +113,9 @@ func MakePlan(t *proto.Transcript) (*Plan, error) {
 	if t.PlanVersion > 1 {
 		p.regard(t.Initiator.PortMode, t.Responder.PortMode)
 	}
-	p.openQuietly()
+	if t.PlanVersion < 4 || !p.climb(t) {
+		p.openQuietly()
+	}
 	return p, nil
 }
 
@@ -121,7 +130,7 @@ func rttOf(p proto.Party) uint32 {
 // always and first, the host candidates where both share an observed address (they are
 // behind one NAT, or on one network), and global IPv6 addresses once.
 func stepsTowards(to, from *proto.Party, at uint32) []Step {
-	steps := []Step{{To: to.Observed, At: at}}
+	steps := []Step{{To: to.Observed, At: at, Idea: Plain}}
 	if !BehindNAT(from) {
 		steps[0].TTL = quietTTL - 1
 	}
@@ -132,9 +141,9 @@ func stepsTowards(to, from *proto.Party, at uint32) []Step {
 		}
 		switch {
 		case together:
-			steps = append(steps, Step{To: c, At: at})
+			steps = append(steps, Step{To: c, At: at, Idea: OnLink})
 		case globalV6(c) && slices.ContainsFunc(from.Candidates, globalV6):
-			steps = append(steps, Step{To: c, At: at, Once: true})
+			steps = append(steps, Step{To: c, At: at, Idea: GlobalIPv6, Once: true})
 		}
 	}
 	return steps

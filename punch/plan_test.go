@@ -135,6 +135,30 @@ func goldens() map[string]golden {
 			Transcript: modes(with(transcript(obsA, "[2001:db8::b]:5000", 20_000, 20_000), []proto.Candidate{host("[2001:db8::a]:4000", 2)}, []proto.Candidate{host("[2001:db8::b]:5000", 2)}),
 				proto.PortSequential, proto.PortShared)},
 		"sequential-absurd": {Doc: "the longest round trips and the most addresses: all have their turns", Transcript: modes(slow(v6(8, 8)), proto.PortSequential, proto.PortSequential)},
+		"reports-plain": {Doc: "version 4 of two NATs that show everybody one port is version 3",
+			Transcript: reports(transcript(obsA, obsB, 20_000, 20_000), steadyNAT(), steadyNAT())},
+		"reports-version-3": {Doc: "version 3 does not know reports",
+			Transcript: func() proto.Transcript {
+				tr := reports(transcript(obsA, obsB, 20_000, 20_000), sequentialNAT(1), steadyNAT())
+				tr.PlanVersion = 3
+				return tr
+			}()},
+		"predicted": {Doc: "a NAT that allocates in sequence, against one that shows everybody one port: that side dials a window, which grows; the other opens its mapping quietly",
+			Transcript: reports(transcript(obsA, obsB, 20_000, 20_000), sequentialNAT(1), steadyNAT())},
+		"predicted-busy": {Doc: "the responder's NAT goes down by 2 and is shared; nothing answers at the initiator's",
+			Transcript: reports(transcript(obsA, obsB, 20_000, 20_000), silentNAT(), busyNAT(sequentialNAT(-2)))},
+		"crossed": {Doc: "two NATs that allocate in sequence: one side dials the first, second, third … port of the other, which dials the first, third, fifth …",
+			Transcript: reports(transcript(obsA, obsB, 20_000, 20_000), sequentialNAT(1), sequentialNAT(2))},
+		"guess": {Doc: "ports at random: 256 of them are opened, and guessed",
+			Transcript: reports(transcript(obsA, obsB, 20_000, 20_000), randomNAT(), steadyNAT())},
+		"guess-block": {Doc: "ports at random in a block",
+			Transcript: reports(transcript(obsA, obsB, 20_000, 20_000), silentNAT(), blockNAT(20480, 22527))},
+		"opener": {Doc: "a refusal would block the responder: it opens quietly, and the initiator follows",
+			Transcript: reports(transcript(obsA, obsB, 20_000, 20_000), resetNAT(), blockingNAT())},
+		"address-dependent": {Doc: "filtering by address: one opener, and the other side dials",
+			Transcript: reports(transcript(obsA, obsB, 20_000, 20_000), randomNAT(), filteringNAT(proto.FilteringAddressDependent))},
+		"hopeless": {Doc: "ports at random at both sides: one round of plain dials",
+			Transcript: reports(transcript(obsA, obsB, 20_000, 20_000), randomNAT(), randomNAT())},
 		"unknown-kind": {Doc: "a kind that this version does not know is left alone",
 			Transcript: with(transcript(obsA, "198.51.100.1:4001", 10_000, 10_000), nil, []proto.Candidate{{Addr: netip.MustParseAddrPort("192.168.1.3:9"), Kind: 77, Priority: 5}})},
 	}
@@ -207,6 +231,19 @@ func TestPlanVersionUnknown(t *testing.T) {
 
 // checkPlan checks what holds for every plan.
 func checkPlan(t testing.TB, tr *proto.Transcript, p *Plan) {
+	t.Helper()
+	plain := *tr
+	plain.Initiator.NAT, plain.Responder.NAT = nil, nil
+	q, err := MakePlan(&plain)
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkPlain(t, &plain, q)
+	checkLadder(t, tr, q, p)
+}
+
+// checkPlain checks what holds for every plan that is not made from reports.
+func checkPlain(t testing.TB, tr *proto.Transcript, p *Plan) {
 	t.Helper()
 	if p.Hold < holdMin || p.Limit < p.Start+limitMin || p.Start > maxRTT/2 || p.RTT == 0 || p.RTT > 2*maxRTT {
 		t.Errorf("times out of bounds: %+v", p)

@@ -76,10 +76,11 @@ const (
 // isFirstQuiet reports whether the first dial is to be a quiet one. That of the
 // plan is only for who is in time: the peer waits for a SYN from who is late.
 func (t *target) isFirstQuiet() bool {
-	switch t.e.cfg.First {
-	case Quietly:
+	switch first := t.e.cfg.First; {
+	case t.step.Idea == Opener, t.step.Idea == Follower: // which of both is which matters more
+	case first == Quietly:
 		return true
-	case Loudly:
+	case first == Loudly:
 		return false
 	}
 	late := t.e.cfg.Clock.Now().Sub(t.e.cfg.Zero.Add(micros(t.step.At))) > lateness

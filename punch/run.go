@@ -16,9 +16,8 @@ type RunConfig struct {
 	Role       proto.Role
 	Secret     proto.Secret
 	Received   time.Time // when the transcript was read from the server's connection
-	// Dial starts to connect to an address from the one local port, with the
-	// SYN's TTL if that is not 0.
-	Dial func(to netip.AddrPort, ttl int) Dialling
+	// Dial starts to connect to an address.
+	Dial func(to netip.AddrPort, o DialOptions) Dialling
 	// Gate hands over the accepted sockets of this introduction.
 	Gate *Gate
 	// Admit returns why an address must not be dialled from here, or nil.
@@ -26,8 +25,12 @@ type RunConfig struct {
 	// Deaf says that nothing serves the Gate, Sequential that there is one socket
 	// at a time.
 	Deaf, Sequential bool
-	// Quiet says that Dial can dial with a TTL above 0, quietly; see Sockets.
-	Quiet  bool
+	// Quiet says that Dial can dial with a TTL above 0, quietly, and OtherPorts that
+	// it knows slots; see DialOptions.
+	Quiet, OtherPorts bool
+	// AllowGuess returns why ports must not be guessed now, or nil; see Config.
+	AllowGuess func() error
+
 	First  First       // how the first dials are made
 	Budget *Budget     // the node's; nil is without bounds
 	Trace  func(Event) // called one at a time; nil ignores the events
@@ -77,6 +80,7 @@ func Start(cfg RunConfig) (*Run, error) {
 		Rand:  rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())),
 		Admit: cfg.Admit, Quiet: cfg.Quiet, First: cfg.First, Budget: cfg.Budget,
 		Deaf: cfg.Deaf, Sequential: cfg.Sequential,
+		OtherPorts: cfg.OtherPorts, AllowGuess: cfg.AllowGuess,
 		Connected: r.connected, Proven: r.proven, Expired: r.expired,
 		Trace: cfg.Trace,
 	})

@@ -291,8 +291,8 @@ func (d blockingDial) Wait(ctx context.Context) (net.Conn, error) { return d(ctx
 func (blockingDial) Answered() bool                               { return false }
 func (blockingDial) Acknowledged() bool                           { return true }
 
-func dialling(dial func(context.Context, netip.AddrPort, int) (net.Conn, error)) func(netip.AddrPort, int) Dialling {
-	return func(to netip.AddrPort, ttl int) Dialling {
-		return blockingDial(func(ctx context.Context) (net.Conn, error) { return dial(ctx, to, ttl) })
+func dialling(dial func(context.Context, netip.AddrPort, int) (net.Conn, error)) func(netip.AddrPort, DialOptions) Dialling {
+	return func(to netip.AddrPort, o DialOptions) Dialling {
+		return blockingDial(func(ctx context.Context) (net.Conn, error) { return dial(ctx, to, o.TTL) })
 	}
 }

@@ -6,17 +6,27 @@ import (
 	"time"
 )
 
-// Sockets is what an Executor needs of TCP. All dials come from the one local
-// port.
+// Sockets is what an Executor needs of TCP.
 type Sockets interface {
 	// Dial starts to connect to an address and tells h what becomes of it. It
 	// does not block, and it does not call h before it has returned.
-	//
-	// A ttl above 0 is that of the SYN, and nothing is taken in that has no more
+	Dial(to netip.AddrPort, o DialOptions, h Handler) Socket
+}
+
+// DialOptions is what is special about a dial. That with the zero value is an
+// ordinary one from the one local port.
+type DialOptions struct {
+	// TTL above 0 is that of the SYN, and nothing is taken in that has no more
 	// left, nor ICMP errors that quote such a SYN. A low one makes it a quiet
 	// dial, which opens the NATs of this side and dies before the other side's;
 	// half of the usual one a deaf dial, which arrives.
-	Dial(to netip.AddrPort, ttl int, h Handler) Socket
+	TTL int
+	// Slot above 0 dials from another local port than the one, always the same
+	// for the same slot: the one exception, see Spread.
+	Slot int
+	// Brief has the system repeat the SYN once at most. Brief dials send their SYNs in
+	// the order in which they are made.
+	Brief bool
 }
 
 // Handler is told what happens to a socket, on the executor's goroutine. Once
@@ -48,6 +58,8 @@ type Socket interface {
 	// Close gives the socket up with SO_LINGER 0: in SYN_SENT nothing is sent
 	// and the 4-tuple is free at once; otherwise the peer gets a RST.
 	Close()
+	// Abandon is Close that does not wait: the 4-tuple is free soon.
+	Abandon()
 }
 
 // How a dial can end that concern the executor's next move. See LINUX-TCP.md.

@@ -128,7 +128,7 @@ func (t *target) clearTimer() {
 // dial sends a SYN, if the caps allow it now.
 func (t *target) dial() {
 	now := t.e.cfg.Clock.Now()
-	if t.e.SYNs()+t.e.resent() >= MaxSYNs {
+	if t.e.stepSYNs()+t.e.resent() >= MaxSYNs {
 		t.finish(errMaxSYNs)
 		return
 	}
@@ -142,7 +142,7 @@ func (t *target) dial() {
 	t.attempt, t.dialled, t.connected = t.e.attempts, now, false
 	t.dials++
 	t.trace(Dialled, nil)
-	t.sock = t.e.cfg.Sockets.Dial(t.step.To.Addr, t.ttl(), &attempt{t: t, number: t.attempt})
+	t.sock = t.e.cfg.Sockets.Dial(t.step.To.Addr, DialOptions{TTL: t.ttl()}, &attempt{t: t, number: t.attempt})
 	t.watch()
 }
 
@@ -394,7 +394,7 @@ func (t *target) close() {
 }
 
 func (t *target) trace(k EventKind, err error) {
-	t.e.trace(Event{Kind: k, Attempt: t.attempt, To: t.step.To, Err: err})
+	t.e.trace(Event{Kind: k, Attempt: t.attempt, To: t.step.To, Idea: t.step.Idea, Err: err})
 }
 
 func (t *target) summary() string {

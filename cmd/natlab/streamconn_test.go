@@ -3,9 +3,7 @@
 package main
 
 import (
-	"context"
 	"crypto/tls"
-	"log/slog"
 	"net"
 	"net/netip"
 	"testing"
@@ -18,7 +16,6 @@ import (
 	"github.com/peerd/peerd/proto/identity"
 	"github.com/peerd/peerd/punch"
 	"github.com/peerd/peerd/punch/natlab"
-	"github.com/peerd/peerd/punch/reuse"
 )
 
 // Streams over TLS over a connection that was punched through two NATs are
@@ -92,43 +89,5 @@ func punchThrough(t *testing.T, lab *natlab.Lab) (conns [2]net.Conn) {
 
 func startPunching(t *testing.T, h *natlab.Host, number uint16, transcript *proto.Transcript, role proto.Role) *punch.Run {
 	t.Helper()
-	var port *reuse.Port
-	err := h.Do(func() (err error) {
-		port, err = reuse.Claim(number, reuse.Shared)
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	gate := punch.NewGate(slog.New(slog.DiscardHandler))
-	for _, l := range port.Listeners() {
-		go gate.Serve(l)
-	}
-	dial := func(to netip.AddrPort, ttl int) (d punch.Dialling) {
-		h.Do(func() error {
-			d = hostDial{port.Begin(to, ttl, time.Time{})}
-			return nil
-		})
-		return d
-	}
-	run, err := punch.Start(punch.RunConfig{
-		Transcript: transcript, Role: role, Secret: proto.Secret{1}, Received: time.Now(), Dial: dial, Gate: gate,
-		Trace: func(e punch.Event) { t.Log(h.Name(), e) },
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		run.Stop()
-		gate.Close()
-		port.Close()
-	})
-	return run
+	return newPuncher(t, h, number).start(t, transcript, role)
 }
-
-// hostDial is a dial of one of the lab's hosts, whose errors nobody has to tell
-// apart here.
-type hostDial struct{ *reuse.Dial }
-
-// Wait implements punch.Dialling.
-func (d hostDial) Wait(ctx context.Context) (net.Conn, error) { return d.Dial.Wait(ctx) }

@@ -17,6 +17,7 @@ import (
 	"github.com/peerd/peerd/peer"
 	"github.com/peerd/peerd/proto"
 	"github.com/peerd/peerd/proto/identity"
+	"github.com/peerd/peerd/punch"
 	"github.com/peerd/peerd/punch/reuse"
 )
 
@@ -141,6 +142,7 @@ func (s subject) judge(err error) (code int, text string) {
 		remote   *remoteError
 		dial     *peer.DialError
 		inUse    *reuse.InUseError
+		hopeless *punch.HopelessError
 	)
 	switch {
 	case err == nil:
@@ -167,6 +169,8 @@ func (s subject) judge(err error) (code int, text string) {
 		return exitRefused, s.refused(refused)
 	case errors.Is(err, peer.ErrOffline):
 		return exitOffline, fmt.Sprintf("peer %s is unknown or offline; check that \"peerd run\" runs there with the server %s, and that \"peerd id\" there still prints %s", s.who(), s.server, s.thisID())
+	case errors.As(err, &hopeless):
+		return exitNoDirect, fmt.Sprintf("no direct connection to peer %s can be made: %s", s.who(), hopeless.Short())
 	case errors.Is(err, peer.ErrNoDirect):
 		return exitNoDirect, fmt.Sprintf("no direct connection to peer %s: %v; run again with -v to see every attempt", s.who(), innermost(err))
 	case errors.As(err, &inUse):

@@ -18,6 +18,7 @@ import (
 	"github.com/peerd/peerd/peer"
 	"github.com/peerd/peerd/proto"
 	"github.com/peerd/peerd/proto/identity"
+	"github.com/peerd/peerd/punch"
 	"github.com/peerd/peerd/punch/reuse"
 )
 
@@ -58,6 +59,9 @@ func TestJudge(t *testing.T) {
 		{dial(peer.ErrNotAuthorised), exitNotAuthorised, `does not allow this one; run "peerd allow ` + us.String()},
 		{fmt.Errorf("%w: %w", peer.ErrAborted, peer.ErrNotAuthorised), exitNotAuthorised, "does not allow this one"},
 		{dial(errors.Join(peer.ErrNoDirect, errors.New("no connection within 10s: refused"))), exitNoDirect, "no direct connection to peer " + them.String() + ": no connection within 10s: refused; run again with -v"},
+		{dial(errors.Join(peer.ErrNoDirect, &punch.HopelessError{Reason: punch.BothStrict, Err: errors.New("x")})), exitNoDirect,
+			"no direct connection to peer " + them.String() + " can be made: both NATs refuse connections from outside"},
+		{dial(errors.Join(peer.ErrNoDirect, &punch.HopelessError{Missing: peer.ErrNoGuess, Err: errors.New("x")})), exitNoDirect, " can be made: guessing ports is switched off"},
 		{dial(errors.New("busy")), exitOther, "connecting to " + them.String() + ": punch: busy; try again"},
 		{&peer.RefusedError{Target: "22", Code: proto.CodeNotExposed}, exitRefused, `does not expose target "22"`},
 		{&peer.RefusedError{Target: "22", Code: proto.CodeDialFailed, Text: "connection refused"}, exitRefused, `cannot reach its target "22": connection refused`},

@@ -54,6 +54,8 @@ type Side struct {
 	Ended bool
 	// Mode is how the side uses its port.
 	Mode proto.PortMode
+	// Told has the side state what its NAT does.
+	Told bool
 	// Taken makes the NAT's outside port another one than the local port, as if
 	// somebody else behind the NAT used that.
 	Taken bool

@@ -93,16 +93,23 @@ type userNAT struct {
 	profile  Profile
 	inside   netip.AddrPort
 	rng      *rand.Rand
-	mappings map[netip.AddrPort]*mapping // by what the mapping depends on of the remote endpoint
+	mappings map[mappingKey]*mapping
 	ports    map[uint16]*mapping
 	blocked  map[netip.AddrPort]time.Duration // until when, by remote endpoint
 	next     uint16                           // of sequential allocation
+	counted  time.Duration                    // up to when what others do is part of next
+	block    uint16                           // the least port of block allocation
+	poisoned map[netip.AddrPort]bool          // remote endpoints whose SYN came first
 }
+
+// mappingKey is what a mapping depends on: an inside endpoint and, perhaps, a part of
+// the remote one.
+type mappingKey struct{ inside, remote netip.AddrPort }
 
 // mapping is an outside port.
 type mapping struct {
 	port     uint16
-	key      netip.AddrPort
+	key      mappingKey
 	sessions map[netip.AddrPort]*session
 	pinned   bool // the connection to the server keeps it alive
 }
@@ -122,45 +129,79 @@ const (
 func newUserNAT(w wire, p Profile, inside netip.AddrPort, rng *rand.Rand) *userNAT {
 	return &userNAT{
 		wire: w, profile: p, inside: inside, rng: rng,
-		mappings: map[netip.AddrPort]*mapping{}, ports: map[uint16]*mapping{},
+		mappings: map[mappingKey]*mapping{}, ports: map[uint16]*mapping{},
 		blocked: map[netip.AddrPort]time.Duration{}, next: uint16(20000 + rng.IntN(20000)),
+		block: uint16(2048 + rng.IntN(60000-p.Size)), poisoned: map[netip.AddrPort]bool{},
 	}
 }
 
-// key is the part of a remote endpoint that a mapping depends on.
-func (n *userNAT) key(remote netip.AddrPort) netip.AddrPort {
+// key is what the mapping of a connection depends on.
+func (n *userNAT) key(inside, remote netip.AddrPort) mappingKey {
 	switch n.profile.Mapping {
 	case EIM:
-		return netip.AddrPort{}
+		if n.poisoned[remote] {
+			return mappingKey{inside, remote}
+		}
+		return mappingKey{inside, netip.AddrPort{}}
 	case ADM:
-		return netip.AddrPortFrom(remote.Addr(), 0)
+		return mappingKey{inside, netip.AddrPortFrom(remote.Addr(), 0)}
 	}
-	return remote
+	return mappingKey{inside, remote}
 }
 
 // observed implements box. The mapping stays: the connection to the server does.
 func (n *userNAT) observed(remote netip.AddrPort) netip.AddrPort {
-	m := n.mappings[n.key(remote)]
+	key := n.key(n.inside, remote)
+	m := n.mappings[key]
 	if m == nil {
-		m = n.newMapping(n.key(remote))
+		m = n.newMapping(key)
 	}
 	m.pinned = true
 	return netip.AddrPortFrom(n.addr, m.port)
 }
 
-func (n *userNAT) newMapping(key netip.AddrPort) *mapping {
-	port := n.inside.Port()
+func (n *userNAT) newMapping(key mappingKey) *mapping {
+	port := key.inside.Port()
+	if n.profile.Allocation == Sequential {
+		n.others(n.w.now - n.counted)
+		n.counted = n.w.now
+	}
 	for tries := 0; tries == 0 && n.profile.Allocation != Preserving || n.ports[port] != nil; tries++ {
-		if n.profile.Allocation == Sequential {
-			n.next++
+		switch n.profile.Allocation {
+		case Sequential:
+			n.next += uint16(n.profile.step())
 			port = n.next
-		} else {
+		case Block:
+			port = n.block + uint16(n.rng.IntN(n.profile.Size))
+		default:
 			port = uint16(1024 + n.rng.IntN(64512))
 		}
 	}
 	m := &mapping{port: port, key: key, sessions: map[netip.AddrPort]*session{}}
 	n.mappings[key], n.ports[port] = m, m
 	return m
+}
+
+// others opens the mappings that others, who share the NAT, open in some time:
+// their times are those of a Poisson process.
+func (n *userNAT) others(span time.Duration) {
+	if n.profile.Background == 0 {
+		return
+	}
+	for at := n.interval(); at < span; at += n.interval() {
+		n.next += uint16(n.profile.step())
+	}
+}
+
+func (n *userNAT) interval() time.Duration {
+	return time.Duration(n.rng.ExpFloat64() / n.profile.Background * float64(time.Second))
+}
+
+// sample is the outside port of a mapping that was made some time ago.
+func (n *userNAT) sample(age time.Duration) uint16 {
+	port := n.newMapping(mappingKey{n.inside, netip.AddrPortFrom(serverAddr.Addr(), 1)}).port
+	n.others(age)
+	return port
 }
 
 // session returns the live session of a mapping with a remote endpoint, or nil.
@@ -191,7 +232,7 @@ func (n *userNAT) fromInside(s segment) {
 		n.expired(s, n.deliver)
 		return
 	}
-	key := n.key(s.dst)
+	key := n.key(s.src, s.dst)
 	m := n.mappings[key]
 	if m == nil && s.opens() {
 		m = n.newMapping(key)
@@ -227,15 +268,18 @@ func (n *userNAT) fromOutside(s segment) {
 	case s.icmp != noICMP:
 		if conn != nil {
 			n.punish(m, s.src, conn, n.profile.OnICMP)
-			n.pass(s)
+			n.pass(s, m.key.inside)
 		}
 	case conn == nil && !(s.opens() && n.admits(m, s.src)):
+		if n.profile.Poisoned && s.opens() {
+			n.poisoned[s.src] = true
+		}
 		n.unsolicited(s)
 	case conn == nil:
 		conn = &session{}
 		m.sessions[s.src] = conn
 		conn.advance(n.w.now, &s, true)
-		n.pass(s)
+		n.pass(s, m.key.inside)
 	case conn.unanswered() && s.opens() && n.profile.Inbound != AcceptInbound:
 		if r, due := resetFor(s); due && n.profile.Inbound == ResetInbound {
 			n.send(r)
@@ -243,19 +287,19 @@ func (n *userNAT) fromOutside(s segment) {
 	case conn.unanswered() && s.flags&rst != 0:
 		n.punish(m, s.src, conn, n.profile.OnRST)
 		conn.advance(n.w.now, &s, true)
-		n.pass(s)
+		n.pass(s, m.key.inside)
 	default:
 		conn.advance(n.w.now, &s, true)
-		n.pass(s)
+		n.pass(s, m.key.inside)
 	}
 }
 
-func (n *userNAT) pass(s segment) {
+func (n *userNAT) pass(s segment, inside netip.AddrPort) {
 	if !s.hop() {
 		n.expired(s, n.send)
 		return
 	}
-	s.dst = n.inside
+	s.dst = inside
 	n.deliver(s)
 }
 

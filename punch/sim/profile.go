@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 )
@@ -24,7 +25,16 @@ type Profile struct {
 	OnRST      ErrorPolicy
 	OnICMP     ErrorPolicy
 	BlockFor   time.Duration // of DeleteAndBlock
+	// Poisoned has an unsolicited SYN take the outside port that it came to: what
+	// is sent to where it came from then leaves from another one.
+	Poisoned bool
+
+	Delta      int     // of Sequential; 0 is 1
+	Background float64 // mappings that others open in a second
+	Size       int     // of Block
 }
+
+func (p Profile) step() int { return cmp.Or(p.Delta, 1) }
 
 // translates reports whether there is a NAT at all.
 func (p Profile) translates() bool { return p.Kernel || p.User }
@@ -52,8 +62,9 @@ type Allocation uint8
 
 const (
 	Preserving Allocation = iota // the inside port, or a random one
-	Sequential                   // the last one plus 1
+	Sequential                   // the last one plus Delta
 	Random
+	Block // at random in a range of Size
 )
 
 // Filtering says who may send to a mapping (RFC 4787, 5).

@@ -29,9 +29,11 @@ type program struct {
 	stopped  bool
 	waiting  []*tcp // accepted connections while nothing is pending
 	proofs   []proof
-	dials    map[netip.AddrPort]int // sockets that are connecting
+	dials    map[tuple]int // sockets that are connecting
 	problems []string
 	events   []punch.Event
+	ended    time.Duration // when the plan was over without a connection
+	why      error
 }
 
 // proof is a connection whose far end knows the introduction.
@@ -88,9 +90,12 @@ func (p *program) calledBack() {
 // begin hands the executor its transcript, and then the connections that
 // arrived before.
 func (p *program) begin(cfg punch.Config) {
-	cfg.Clock, cfg.Sockets, cfg.Quiet = p, p, p.quiet
+	cfg.Clock, cfg.Sockets, cfg.Quiet, cfg.OtherPorts = p, p, p.quiet, true
 	cfg.Connected, cfg.Proven = p.connected, p.proven
-	cfg.Expired = func(error) { p.calledBack() }
+	cfg.Expired = func(err error) {
+		p.calledBack()
+		p.ended, p.why = p.w.now, err
+	}
 	cfg.Trace = func(e punch.Event) {
 		p.events = append(p.events, e)
 		if p.stopped {
@@ -144,24 +149,25 @@ func (p *program) stop() {
 }
 
 // Dial implements punch.Sockets.
-func (p *program) Dial(to netip.AddrPort, ttl int, h punch.Handler) punch.Socket {
+func (p *program) Dial(to netip.AddrPort, o punch.DialOptions, h punch.Handler) punch.Socket {
 	if p.stopped {
 		p.violated("a dial after Stop")
 	}
 	if p.alive() {
 		p.violated("a dial while a proven connection is alive")
 	}
-	if ttl > 0 && !p.quiet {
+	if o.TTL > 0 && !p.quiet {
 		p.violated("a quiet dial where there are none")
 	}
-	if p.dials[to]++; p.dials[to] > 1 {
+	key := tuple{p.host.local(o.Slot).Port(), to}
+	if p.dials[key]++; p.dials[key] > 1 {
 		p.violated("two connecting sockets for one 4-tuple")
 	}
 	if p.host.single && len(p.host.socks) > 0 {
 		p.violated("a dial while the one socket is in use")
 	}
-	s := &socket{p: p, h: h, to: to, connecting: true}
-	t, err := p.host.connect(to, ttl)
+	s := &socket{p: p, h: h, key: key, connecting: true}
+	t, err := p.host.connect(to, o)
 	if err != nil {
 		p.post(func() { s.failed(err) })
 		return s
@@ -219,7 +225,7 @@ type socket struct {
 	p          *program
 	t          *tcp // nil if the kernel refused to connect
 	h          punch.Handler
-	to         netip.AddrPort
+	key        tuple
 	connecting bool
 	judged     bool
 	closed     bool
@@ -228,7 +234,7 @@ type socket struct {
 func (s *socket) settle() {
 	if s.connecting {
 		s.connecting = false
-		s.p.dials[s.to]--
+		s.p.dials[s.key]--
 	}
 }
 
@@ -269,6 +275,9 @@ func (s *socket) Close() {
 
 // Acknowledged implements punch.Socket.
 func (s *socket) Acknowledged() bool { return s.t.acked }
+
+// Abandon implements punch.Socket.
+func (s *socket) Abandon() { s.Close() }
 
 // Answered implements punch.Socket.
 func (s *socket) Answered() bool {

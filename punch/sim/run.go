@@ -39,11 +39,20 @@ type Outcome struct {
 	SYNs     int           // on the wire, retransmissions included
 	Began    time.Duration // when the first one left
 	Accepted bool          // the connection came through the listener
+	Ended    time.Duration // when the plan was over without a connection
+	Why      error         // likewise
+	Sockets  int           // at a time, at most
 	Events   []punch.Event
 }
 
-// maxRate is how many SYNs may go to one address in any second.
-const maxRate = 100
+// The caps: how many SYNs may go to one address in any second, outside volleys and
+// with them, how many a volley has, and how many sockets a side.
+const (
+	maxRate      = 100
+	maxGuessRate = 600
+	maxGuesses   = 3000
+	maxSockets   = 600
+)
 
 // aftermath is how long the world goes on after both executors were stopped.
 const aftermath = 7 * time.Second
@@ -95,7 +104,9 @@ type side struct {
 	nat  box
 	prog *program
 
-	stated []proto.Candidate // host candidates
+	stated  []proto.Candidate // host candidates
+	sampled uint16            // an outside port of the NAT, shortly before
+	aims    bool              // the side has a volley
 }
 
 func newNet(c Case) *network {
@@ -124,7 +135,7 @@ func newSide(w *world, s Side, name string, role proto.Role, inside netip.AddrPo
 		x.stated = []proto.Candidate{proto.NewCandidate(inside, proto.Host, 0)}
 	}
 	rng := source(seed, 2+uint64(role))
-	x.host = &host{w: w, name: name, addr: inside, socks: map[netip.AddrPort]*tcp{}, listening: s.Mode.Listens(), isn: rng.Uint32()}
+	x.host = &host{w: w, name: name, addr: inside, socks: map[tuple]*tcp{}, listening: s.Mode.Listens(), isn: rng.Uint32()}
 	x.host.single = s.Mode == proto.PortSequential
 	x.host.tracked = s.NAT.Kernel || s.Carrier.Kernel
 	if s.Carrier.translates() {
@@ -133,7 +144,7 @@ func newSide(w *world, s Side, name string, role proto.Role, inside netip.AddrPo
 		x.nat = newBox(w, s, "NAT "+name, inside, outside, x.host.receive, out.send, seed+uint64(role))
 	}
 	x.host.send = x.nat.fromInside
-	x.prog = &program{w: w, host: x.host, rng: rng, from: s.FreezeAt, thaw: s.FreezeAt + s.Freeze, quiet: s.Quiet, dials: map[netip.AddrPort]int{}}
+	x.prog = &program{w: w, host: x.host, rng: rng, from: s.FreezeAt, thaw: s.FreezeAt + s.Freeze, quiet: s.Quiet, dials: map[tuple]int{}}
 	x.host.arrived = x.prog.accepted
 	return x
 }
@@ -181,6 +192,7 @@ func newChain(w *world, s Side, name string, inside netip.AddrPort, outside neti
 
 // introduce makes the server issue the transcript now.
 func (n *network) introduce() *punch.Plan {
+	n.measure()
 	t := &proto.Transcript{
 		Introduction: proto.Token{1}, PlanVersion: cmp.Or(n.c.Version, proto.PlanVersion),
 		Initiator: n.a.party(), Responder: n.b.party(),
@@ -199,13 +211,14 @@ func (s *side) party() proto.Party {
 		ID:       proto.ID{byte(s.role)},
 		RTT:      uint32(s.Measured / time.Microsecond),
 		Observed: proto.NewCandidate(s.nat.observed(serverAddr), proto.Observed, 0),
-		PortMode: s.Mode, Candidates: s.stated,
+		PortMode: s.Mode, Candidates: s.stated, NAT: s.report(),
 	}
 }
 
 // receive is when the transcript has reached the host.
 func (s *side) receive(plan *punch.Plan, t *proto.Transcript, seed uint64) {
 	arrived := s.prog.Now()
+	s.aims = plan.Volley(s.role) != nil
 	s.prog.post(func() {
 		read := s.prog.Now()
 		if s.Read {
@@ -234,7 +247,7 @@ func (n *network) common() (both, initiator, connected time.Duration, ok bool) {
 }
 
 func (s *side) outcome() Outcome {
-	o := Outcome{SYNs: len(s.host.syns), Events: s.prog.events}
+	o := Outcome{SYNs: len(s.host.syns), Events: s.prog.events, Ended: s.prog.ended, Why: s.prog.why, Sockets: s.host.most}
 	if o.SYNs > 0 {
 		o.Began = s.host.syns[0]
 	}
@@ -264,32 +277,39 @@ func (n *network) judge(r *Result) {
 // broken checks the caps.
 func (s *side) broken() (rules []string) {
 	syns := s.host.syns
-	if len(syns) > punch.MaxSYNs {
+	most, rate := punch.MaxSYNs, maxRate
+	if s.aims {
+		most, rate = punch.MaxSYNs+maxGuesses, maxGuessRate
+	}
+	if len(syns) > most {
 		rules = append(rules, fmt.Sprintf("%s: %d SYNs", s.name, len(syns)))
+	}
+	if s.host.most > maxSockets {
+		rules = append(rules, fmt.Sprintf("%s: %d sockets at a time", s.name, s.host.most))
 	}
 	if s.prog.begun && s.prog.exec.SYNs() < len(syns) {
 		rules = append(rules, fmt.Sprintf("%s: %d SYNs, but the executor counts %d", s.name, len(syns), s.prog.exec.SYNs()))
 	}
 	for to, syns := range s.host.synsByAddress() {
-		if at, fast := tooFast(syns); fast {
-			rules = append(rules, fmt.Sprintf("%s: more than %d SYNs to %v in the second from %v", s.name, maxRate, to, at))
+		if at, fast := tooFast(syns, rate); fast {
+			rules = append(rules, fmt.Sprintf("%s: more than %d SYNs to %v in the second from %v", s.name, rate, to, at))
 		}
 	}
 	return rules
 }
 
-func (h *host) synsByAddress() map[netip.AddrPort][]time.Duration {
-	by := map[netip.AddrPort][]time.Duration{}
+func (h *host) synsByAddress() map[netip.Addr][]time.Duration {
+	by := map[netip.Addr][]time.Duration{}
 	for i, at := range h.syns {
-		by[h.synsTo[i]] = append(by[h.synsTo[i]], at)
+		by[h.synsTo[i].Addr()] = append(by[h.synsTo[i].Addr()], at)
 	}
 	return by
 }
 
-func tooFast(syns []time.Duration) (at time.Duration, fast bool) {
-	for i := maxRate; i < len(syns); i++ {
-		if syns[i]-syns[i-maxRate] < time.Second {
-			return syns[i-maxRate], true
+func tooFast(syns []time.Duration, rate int) (at time.Duration, fast bool) {
+	for i := rate; i < len(syns); i++ {
+		if syns[i]-syns[i-rate] < time.Second {
+			return syns[i-rate], true
 		}
 	}
 	return 0, false

@@ -7,13 +7,13 @@ import (
 	"github.com/peerd/peerd/punch"
 )
 
-// host is a machine's TCP, as far as one local port is concerned.
+// host is a machine's TCP. Only the one local port has a listener.
 type host struct {
 	w         *world
 	name      string
 	addr      netip.AddrPort
-	send      func(segment)           // towards the NAT
-	socks     map[netip.AddrPort]*tcp // by the far end: each owns its 4-tuple
+	send      func(segment) // towards the NAT
+	socks     map[tuple]*tcp
 	listening bool
 	single    bool       // one socket at a time
 	tracked   bool       // behind netfilter
@@ -24,12 +24,21 @@ type host struct {
 	isn       uint32     // the 4-tuple's part of initial sequence numbers
 	syns      []time.Duration
 	synsTo    []netip.AddrPort // of each
+	most      int              // sockets at a time
+}
+
+// tuple is a 4-tuple without the host's own address.
+type tuple struct {
+	port   uint16
+	remote netip.AddrPort
 }
 
 // tcp is a socket, or a half-open child of the listener.
 type tcp struct {
 	h          *host
+	local      netip.AddrPort
 	remote     netip.AddrPort
+	brief      bool // repeats its SYN once at most
 	state      state
 	child      bool // born by the listener
 	iss, irs   uint32
@@ -74,17 +83,20 @@ func (h *host) newISN() uint32 { return h.isn + uint32(h.w.now/64) }
 
 // connect sends a SYN, with a TTL if that is not 0. LINUX-TCP.md, 2: where the
 // 4-tuple is in use it fails at once, without a packet.
-func (h *host) connect(to netip.AddrPort, ttl int) (*tcp, error) {
-	if h.socks[to] != nil || h.single && len(h.socks) > 0 {
+func (h *host) connect(to netip.AddrPort, o punch.DialOptions) (*tcp, error) {
+	local := h.local(o.Slot)
+	key := tuple{local.Port(), to}
+	if h.socks[key] != nil || h.single && len(h.socks) > 0 {
 		return nil, punch.ErrTupleInUse
 	}
-	t := &tcp{h: h, remote: to, state: synSent, iss: h.newISN(), opened: h.w.now}
-	h.socks[to] = t
-	if ttl == 0 {
+	t := &tcp{h: h, local: local, remote: to, brief: o.Brief, state: synSent, iss: h.newISN(), opened: h.w.now}
+	h.socks[key] = t
+	h.most = max(h.most, len(h.socks))
+	if o.TTL == 0 {
 		t.transmitSYN(hostTTL)
 	} else {
-		t.minTTL = ttl + 1 // as in package reuse
-		t.transmitSYN(ttl)
+		t.minTTL = o.TTL + 1 // as in package reuse
+		t.transmitSYN(o.TTL)
 	}
 	return t, nil
 }
@@ -92,14 +104,26 @@ func (h *host) connect(to netip.AddrPort, ttl int) (*tcp, error) {
 // isQuiet tells a quiet dial from a deaf one, whose SYN arrives.
 func (t *tcp) isQuiet() bool { return 0 < t.minTTL && t.minTTL < 16 }
 
+// local is the local endpoint of a slot.
+func (h *host) local(slot int) netip.AddrPort {
+	if slot == 0 {
+		return h.addr
+	}
+	return netip.AddrPortFrom(h.addr.Addr(), uint16(32768+slot))
+}
+
 // transmitSYN repeats itself with the normal TTL.
 func (t *tcp) transmitSYN(ttl int) {
 	if t.state == synSent {
 		t.h.syns = append(t.h.syns, t.h.w.now)
 		t.h.synsTo = append(t.h.synsTo, t.remote)
-		t.h.send(segment{src: t.h.addr, dst: t.remote, flags: syn, seq: t.iss, ttl: ttl})
+		t.h.send(segment{src: t.local, dst: t.remote, flags: syn, seq: t.iss, ttl: ttl})
 	} else {
 		t.emit(syn|ack, t.iss, nil)
+	}
+	if t.brief && t.tries == 1 && t.state == synSent {
+		t.timer = t.h.w.at(t.opened+synAgain[1], func() { t.die(punch.ErrNoAnswer) })
+		return
 	}
 	if t.tries == len(synAgain) {
 		return
@@ -110,7 +134,7 @@ func (t *tcp) transmitSYN(ttl int) {
 
 // emit sends a segment of the connection.
 func (t *tcp) emit(f flags, seq uint32, data []byte) {
-	s := segment{src: t.h.addr, dst: t.remote, flags: f, seq: seq, data: data, ttl: hostTTL}
+	s := segment{src: t.local, dst: t.remote, flags: f, seq: seq, data: data, ttl: hostTTL}
 	if f&ack != 0 {
 		s.ack = t.receiveNext()
 	}
@@ -128,12 +152,12 @@ func (t *tcp) sendNext() uint32 {
 
 // receive handles a segment that reached the host.
 func (h *host) receive(s segment) {
-	t := h.socks[s.src]
+	t := h.socks[tuple{s.dst.Port(), s.src}]
 	switch {
 	case s.icmp != noICMP:
 		t.unreachable(s)
 	case t != nil && s.ttl < t.minTTL:
-	case t == nil && s.opens():
+	case t == nil && s.opens() && s.dst.Port() == h.addr.Port():
 		h.trapped = h.trapped || h.tracked
 		h.stunned = h.stunned || h.tracked && h.unheard > 0
 		h.listen(s)
@@ -161,8 +185,8 @@ func (h *host) listen(s segment) {
 		h.reset(s)
 		return
 	}
-	t := &tcp{h: h, remote: s.src, state: synReceived, child: true, iss: h.newISN(), irs: s.seq, opened: h.w.now}
-	h.socks[s.src] = t
+	t := &tcp{h: h, local: h.addr, remote: s.src, state: synReceived, child: true, iss: h.newISN(), irs: s.seq, opened: h.w.now}
+	h.socks[tuple{h.addr.Port(), s.src}] = t
 	t.transmitSYNACK()
 }
 
@@ -334,8 +358,8 @@ func (t *tcp) die(err error) {
 func (t *tcp) drop() {
 	t.state = dead
 	t.timer.stop()
-	if t.h.socks[t.remote] == t {
-		delete(t.h.socks, t.remote)
+	if key := (tuple{t.local.Port(), t.remote}); t.h.socks[key] == t {
+		delete(t.h.socks, key)
 	}
 }
 

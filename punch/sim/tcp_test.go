@@ -35,7 +35,7 @@ func newScript(t *testing.T) *script {
 }
 
 func (s *script) host(name, addr string, isn uint32) *host {
-	h := &host{w: s.w, name: name, addr: netip.MustParseAddrPort(addr), socks: map[netip.AddrPort]*tcp{}, isn: isn}
+	h := &host{w: s.w, name: name, addr: netip.MustParseAddrPort(addr), socks: map[tuple]*tcp{}, isn: isn}
 	h.arrived = func(*tcp) { s.opened = append(s.opened, name+" listener") }
 	return h
 }
@@ -66,7 +66,7 @@ func (s *script) dialTTL(from *host, ttl int) *tcp {
 	if from == s.a {
 		to = s.b
 	}
-	c, err := from.connect(to.addr, ttl)
+	c, err := from.connect(to.addr, punch.DialOptions{TTL: ttl})
 	if err != nil {
 		s.errs[from.name] = err
 		return nil
@@ -339,7 +339,7 @@ func TestDataIsSentAgainAndReceivedOnce(t *testing.T) {
 	s.run(2 * time.Second)
 	// RTO: the round trip of 20 ms, and 200 ms.
 	s.want("0 A SYN", "10 B SYN-ACK", "20 A data", "20 A ACK", "240 A data", "250 B ACK")
-	if got := string(s.b.socks[s.a.addr].received); got != "hello" {
+	if got := string(s.b.socks[tuple{s.b.addr.Port(), s.a.addr}].received); got != "hello" {
 		t.Errorf("received %q", got)
 	}
 }
@@ -349,7 +349,7 @@ func TestRSTEndsAConnection(t *testing.T) {
 	s.b.listening = true
 	s.dial(s.a)
 	s.run(100 * time.Millisecond)
-	s.w.at(s.w.now, s.b.socks[s.a.addr].close)
+	s.w.at(s.w.now, s.b.socks[tuple{s.b.addr.Port(), s.a.addr}].close)
 	s.run(100 * time.Millisecond)
 	s.wantErr("A", punch.ErrHungUp)
 }
@@ -373,7 +373,7 @@ func TestHalfOpenChildEndsByAnotherSYNInItsWindow(t *testing.T) {
 	s.b.receive(segment{src: s.a.addr, dst: s.b.addr, ttl: hostTTL, flags: syn, seq: 1 << 20}) // challenged
 	s.b.receive(segment{src: s.a.addr, dst: s.b.addr, ttl: hostTTL, flags: syn, seq: 100})
 	s.want("0 B SYN-ACK", "0 B ACK", "0 B RST-ACK")
-	if s.b.socks[s.a.addr] != nil {
+	if s.b.socks[tuple{s.b.addr.Port(), s.a.addr}] != nil {
 		t.Error("the child is still there")
 	}
 }

@@ -1,0 +1,67 @@
+package peer
+
+import (
+	"errors"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/peerd/peerd/proto"
+	"github.com/peerd/peerd/punch"
+)
+
+func TestGuessesAreRare(t *testing.T) {
+	var g guesses
+	begin := time.Unix(1_000_000_000, 0)
+	steps := []struct {
+		after time.Duration
+		where string
+		ok    bool
+	}{
+		{0, "home", true},
+		{time.Second, "home", false},
+		{59 * time.Minute, "home", false},
+		{time.Hour, "home", true},
+		{61 * time.Minute, "home", false},
+		{62 * time.Minute, "train", true},
+		{63 * time.Minute, "train", false},
+	}
+	for _, s := range steps {
+		err := g.allow(begin.Add(s.after), s.where)
+		var guessed *GuessedError
+		if s.ok != (err == nil) || !s.ok && (!errors.As(err, &guessed) || guessed.Again <= 0 || guessed.Again > time.Hour) {
+			t.Errorf("after %v at %s: %v", s.after, s.where, err)
+		}
+	}
+}
+
+func TestNoGuess(t *testing.T) {
+	n := &Node{cfg: Config{NoGuess: true}.withDefaults()}
+	if err := n.allowGuess(); err != ErrNoGuess {
+		t.Errorf("allowGuess = %v", err)
+	}
+	n.cfg.NoGuess = false
+	if err := n.allowGuess(); err != nil {
+		t.Errorf("the first guess: %v", err)
+	}
+	if err := n.allowGuess(); err == nil {
+		t.Error("a second guess at once")
+	}
+}
+
+// Whoever calls a peer that cannot be reached hears why, at once.
+func TestHopelessMeetingSaysWhy(t *testing.T) {
+	n := startNode(t, Config{Server: startServer(t), Answer: true})
+	intro := introductionTo(n, proto.ID{1})
+	random := &proto.NATReport{Mapping: proto.MappingAddressPortDependent, Allocation: proto.AllocationRandom, Filtering: proto.FilteringAddressPortDependent}
+	intro.Transcript.Responder.PortMode = proto.PortShared
+	intro.Transcript.Initiator.NAT, intro.Transcript.Responder.NAT = random, random
+	intro.Transcript.Initiator.Observed = proto.NewCandidate(netip.MustParseAddrPort("127.0.0.2:1"), proto.Observed, 0)
+	intro.Transcript.Initiator.RTT, intro.Transcript.Responder.RTT = 1000, 1000
+	_, err := n.meet(intro).await(within(t, 2*time.Second))
+	var dial *DialError
+	var hopeless *punch.HopelessError
+	if !errors.As(err, &dial) || dial.Phase != PhasePunch || len(dial.Attempts) == 0 || !errors.Is(err, ErrNoDirect) || !errors.As(err, &hopeless) || hopeless.Reason != punch.BothUnpredictable {
+		t.Errorf("the meeting has ended with %v", err)
+	}
+}

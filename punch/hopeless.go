@@ -1,0 +1,104 @@
+package punch
+
+import (
+	"fmt"
+	"slices"
+)
+
+// Hopeless is why two sides cannot get a direct connection, as far as both their
+// reports are true. The zero value is that they may.
+type Hopeless uint8
+
+// The reasons.
+const (
+	// BothUnpredictable means that either NAT gives each connection another port,
+	// and that at least one chooses it at random: guesses would have to be right on both sides
+	// at once (NAT.md, 13).
+	BothUnpredictable Hopeless = iota + 1
+	// BothStrict means that either NAT refuses a SYN that crosses its own host's,
+	// so that neither lets the other in (NAT.md, 12).
+	BothStrict
+	// BothProxied means that something completes the connections of both sides by
+	// itself, so that neither ever reaches the other.
+	BothProxied
+)
+
+var hopeless = [...]struct{ word, reason string }{
+	{},
+	{"both-unpredictable", "both NATs give each connection another port, which cannot be predicted"},
+	{"both-strict", "both NATs refuse connections from outside, also where this side has dialled there"},
+	{"both-proxied", "proxies complete the connections of both sides, and neither reaches the other"},
+}
+
+// String is the reason in a sentence, or "".
+func (h Hopeless) String() string {
+	if int(h) < len(hopeless) {
+		return hopeless[h].reason
+	}
+	return fmt.Sprintf("reason %d", uint8(h))
+}
+
+// MarshalText makes the reason a word in JSON.
+func (h Hopeless) MarshalText() ([]byte, error) {
+	if int(h) < len(hopeless) {
+		return []byte(hopeless[h].word), nil
+	}
+	return []byte(h.String()), nil
+}
+
+// UnmarshalText takes the word back.
+func (h *Hopeless) UnmarshalText(word []byte) error {
+	for i, known := range hopeless {
+		if known.word == string(word) {
+			*h = Hopeless(i)
+			return nil
+		}
+	}
+	return fmt.Errorf("no reason is called %q", word)
+}
+
+// HopelessError says that a plan has ended early because nothing better than
+// its one round of plain dials could work.
+type HopelessError struct {
+	Reason Hopeless // why nothing could; or else
+	// Missing is why this side has left out what could: what Config.AllowGuess or
+	// Config.Admit has returned, or that the sockets cannot do it.
+	Missing error
+	Err     error // what was tried nevertheless
+}
+
+// Short gives the reason alone.
+func (e *HopelessError) Short() string {
+	if e.Reason != 0 {
+		return e.Reason.String()
+	}
+	return e.Missing.Error()
+}
+
+// Error gives the reason, and then what was tried nevertheless.
+func (e *HopelessError) Error() string { return fmt.Sprintf("%s (%v)", e.Short(), e.Err) }
+
+// Unwrap returns Missing and Err.
+func (e *HopelessError) Unwrap() []error {
+	if e.Missing == nil {
+		return []error{e.Err}
+	}
+	return []error{e.Missing, e.Err}
+}
+
+// despair returns why two sides cannot meet, or 0.
+func despair(i, r *outlook) Hopeless {
+	switch {
+	case i.proxied() && r.proxied():
+		return BothProxied
+	case i.isOpen() || r.isOpen():
+		return 0
+	case i.strict() && r.strict() && i.filtersPorts() && r.filtersPorts():
+		return BothStrict
+	}
+	natures := []nature{i.nature, r.nature}
+	if slices.Contains(natures, steady) || slices.Contains(natures, unknown) || natures[0] == sequential && natures[1] == sequential {
+		return 0
+	}
+	return BothUnpredictable
+}

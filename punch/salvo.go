@@ -1,0 +1,362 @@
+package punch
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+)
+
+// salvo carries out a volley: one struct, and one timer, for hundreds of dials that
+// are of interest only if one of them connects. That one becomes a target.
+//
+//	queue ─ dial ─▶ held ─ connected ─▶ target
+//	  ▲               │
+//	  └── Spread ─────┴─ refused, or held long enough ─▶ dropped
+type salvo struct {
+	e     *Executor
+	v     *Volley
+	pace  pace // where the node has no budget
+	began time.Time
+	due   time.Time // when the timer is
+	stop  func()    // stops the timer, if one is set
+
+	queue []aim   // to be dialled, in this order
+	deck  deck    // of Guess: where the queue comes from
+	held  []*shot // connecting, the oldest first
+	next  time.Time
+	round int
+	ends  time.Time // when the round is over
+
+	dials, refusals int
+	syns            int // retransmissions of dials that have ended included
+	refused         bool
+	spent           bool // nothing more is dialled
+	done            bool // and nothing is held
+}
+
+// aim is the port at which a shot goes, and which local port it comes from.
+type aim struct {
+	port uint16
+	slot int
+}
+
+var errOnePort = errors.New("dials from other local ports are not possible here")
+
+// newSalvo returns what carries out this side's volley, if the plan has one and
+// this side may. A side that may not knows that nothing can come of the plan.
+func (e *Executor) newSalvo() (s *salvo, forbidden error) {
+	v := e.cfg.Plan.Volley(e.cfg.Role)
+	if v == nil {
+		return nil, nil
+	}
+	if v.Idea == Spread && !e.cfg.OtherPorts {
+		return nil, errOnePort
+	}
+	if err := e.admit(Step{To: v.To, Idea: v.Idea}); err != nil {
+		return nil, err
+	}
+	if v.Guesses() && e.cfg.AllowGuess != nil {
+		if err := e.cfg.AllowGuess(); err != nil {
+			return nil, err
+		}
+	}
+	return &salvo{e: e, v: v, pace: newGuessPace(e.cfg.Clock.Now())}, nil
+}
+
+// begin waits for the first shot.
+func (s *salvo) begin() { s.wake(s.e.cfg.Clock.Now().Add(s.e.until(s.v.At))) }
+
+// wake sets the salvo's only timer.
+func (s *salvo) wake(at time.Time) {
+	if s.stop != nil {
+		s.stop()
+	}
+	s.due = at
+	s.stop = s.e.cfg.Clock.AfterFunc(max(0, at.Sub(s.e.cfg.Clock.Now())), func() {
+		s.stop = nil
+		if s.e.cfg.Clock.Now().Sub(s.due) > lateness {
+			// The program was stopped: what the kernel has brought comes first.
+			s.stop = s.e.cfg.Clock.AfterFunc(grace, s.work)
+			return
+		}
+		s.work()
+	})
+}
+
+// work drops what has been held long enough, dials what is due, and waits for the
+// next of either.
+func (s *salvo) work() {
+	s.stop = nil
+	now := s.e.cfg.Clock.Now()
+	if s.began.IsZero() {
+		s.began, s.next = now, now
+	}
+	s.expire(now)
+	for !s.spent && !s.next.After(now) && s.supply(now) {
+		if wait := s.take(now); wait > 0 {
+			s.next = now.Add(wait)
+			break
+		}
+		s.shoot(now)
+		// A program that was late does not hurry.
+		s.next = later(s.next.Add(micros(s.v.Every)), now.Add(-maxHurry))
+	}
+	if s.spent && len(s.held) == 0 {
+		s.finish()
+		return
+	}
+	s.wake(s.following(now))
+}
+
+// maxHurry is for how much lost time a salvo makes up: timers are not exact, nor is
+// a busy machine on time.
+const maxHurry = 100 * time.Millisecond
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+// following is when there is something to do again.
+func (s *salvo) following(now time.Time) time.Time {
+	at := now.Add(micros(s.v.Hold))
+	if len(s.held) > 0 {
+		at = s.held[0].dialled.Add(micros(s.v.Hold))
+	}
+	switch {
+	case s.spent:
+	case len(s.queue) > 0 || s.v.Idea == Guess:
+		at = earlier(at, s.next)
+	case len(s.v.Rounds) > 0:
+		at = earlier(at, s.ends)
+	}
+	return later(at, now.Add(leastTick))
+}
+
+// leastTick is between two looks at the clock.
+const leastTick = 200 * time.Microsecond
+
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
+}
+
+// supply fills the queue and reports whether there is something in it.
+func (s *salvo) supply(now time.Time) bool {
+	if now.Sub(s.began) >= micros(s.v.For) || s.dials >= maxGuesses {
+		s.spent = true
+		return false
+	}
+	if len(s.queue) > 0 {
+		return true
+	}
+	switch s.v.Idea {
+	case Guess:
+		s.queue = append(s.queue, aim{port: s.deck.draw(s.v.Low, s.v.High, s.e.cfg.Rand)})
+	case Spread:
+		if s.dials == 0 {
+			for slot := range int(min(s.v.Sockets, maxSpread)) {
+				s.queue = append(s.queue, aim{s.v.To.Addr.Port(), slot + 1})
+			}
+		}
+	default:
+		s.nextRound(now)
+	}
+	return len(s.queue) > 0
+}
+
+// to is where a shot goes: always to the address that the server has observed.
+func (s *salvo) to(a aim) netip.AddrPort { return netip.AddrPortFrom(s.v.To.Addr.Addr(), a.port) }
+
+// nextRound queues the ports of the next round, once the one before is over.
+func (s *salvo) nextRound(now time.Time) {
+	if now.Before(s.ends) {
+		return
+	}
+	if s.round >= len(s.v.Rounds) {
+		s.spent = true
+		return
+	}
+	s.clear()
+	slot := 0
+	if s.e.cfg.OtherPorts {
+		slot = s.v.slotOf(s.round)
+	}
+	for _, port := range s.v.Rounds[s.round] {
+		s.queue = append(s.queue, aim{port, slot})
+	}
+	s.round++
+	s.ends = now.Add(micros(s.v.Hold))
+	s.trace(Aimed, len(s.queue))
+}
+
+// take uses a SYN of the caps up and returns how long to wait before it may leave.
+func (s *salvo) take(now time.Time) time.Duration {
+	if len(s.held) >= maxHeld {
+		return micros(s.v.Every)
+	}
+	b := s.e.cfg.Budget
+	if b == nil {
+		return s.pace.takeNow(now)
+	}
+	if !s.v.Guesses() && !b.Take(now, 1) {
+		return gapBudget
+	}
+	return b.guessing(now)
+}
+
+// shoot dials what is first in the queue.
+func (s *salvo) shoot(now time.Time) {
+	if s.dials == 0 && s.v.Guesses() {
+		s.trace(Aimed, 0)
+	}
+	h := &shot{s: s, aim: s.queue[0], dialled: now, ttl: s.ttl()}
+	s.queue = s.queue[1:]
+	if s.isDialled(h.aim) {
+		return
+	}
+	s.dials++
+	s.syns++
+	s.held = append(s.held, h)
+	h.sock = s.e.cfg.Sockets.Dial(s.to(h.aim), DialOptions{TTL: h.ttl, Slot: h.aim.slot, Brief: true}, h)
+}
+
+// isDialled reports whether a step or another shot has the 4-tuple.
+func (s *salvo) isDialled(a aim) bool {
+	return a.slot == 0 && slices.ContainsFunc(s.e.targets, func(t *target) bool { return t.step.To.Addr == s.to(a) && !t.done }) ||
+		slices.ContainsFunc(s.held, func(h *shot) bool { return h.aim == a })
+}
+
+// ttl is that of the next dial.
+func (s *salvo) ttl() int {
+	switch {
+	case !s.e.cfg.Quiet:
+		return 0
+	case s.v.Idea == Spread && s.refused:
+		return int(max(s.v.TTL, quietTTL))
+	case s.round > 0 && s.round%2 == 0:
+		return 0 // it may have been too quiet to open all the NATs of this side
+	}
+	return int(s.v.TTL)
+}
+
+// expire gives up what has been held long enough.
+func (s *salvo) expire(now time.Time) {
+	for _, h := range slices.Clone(s.held) {
+		if now.Sub(h.dialled) < micros(s.v.Hold) {
+			return
+		}
+		if now.Sub(h.dialled) < answeredFor+4*micros(s.e.cfg.Plan.RTT) && h.sock.Answered() {
+			continue
+		}
+		s.drop(h)
+		s.again(h.aim)
+	}
+}
+
+// again queues a dial that has ended, where the ports of this side count: each
+// keeps its mapping.
+func (s *salvo) again(a aim) {
+	if s.v.Idea == Spread {
+		s.queue = append(s.queue, a)
+	}
+}
+
+// drop gives a shot up and accounts for what it sent.
+func (s *salvo) drop(h *shot) {
+	s.release(h)
+	h.sock.Abandon()
+}
+
+// clear gives up what nobody has answered, and frees the 4-tuples.
+func (s *salvo) clear() {
+	var given []*shot
+	for _, h := range slices.Clone(s.held) {
+		if !h.sock.Answered() {
+			s.drop(h) // all at once, and then
+			given = append(given, h)
+		}
+	}
+	for _, h := range given {
+		h.sock.Close() // one by one
+	}
+}
+
+// release takes a shot from those that are held.
+func (s *salvo) release(h *shot) {
+	s.syns += h.retransmissions()
+	s.held = slices.DeleteFunc(s.held, func(o *shot) bool { return o == h })
+}
+
+// total returns how many SYNs have left.
+func (s *salvo) total() int {
+	if s == nil {
+		return 0
+	}
+	n := s.syns
+	for _, h := range s.held {
+		n += h.retransmissions()
+	}
+	return n
+}
+
+// rest gives up what nobody has answered: a proven connection exists.
+func (s *salvo) rest() {
+	if s == nil || s.done {
+		return
+	}
+	if s.stop != nil {
+		s.stop()
+		s.stop = nil
+	}
+	for _, h := range slices.Clone(s.held) {
+		if !h.sock.Answered() {
+			s.drop(h)
+			s.again(h.aim)
+		}
+	}
+}
+
+// resume goes on after a rest.
+func (s *salvo) resume() {
+	if s != nil && !s.done && s.stop == nil {
+		s.wake(s.e.cfg.Clock.Now())
+	}
+}
+
+// finish ends the salvo.
+func (s *salvo) finish() {
+	s.done = true
+	s.trace(Spent, s.dials)
+	s.e.expireIfExhausted()
+}
+
+func (s *salvo) close() {
+	if s == nil {
+		return
+	}
+	if s.stop != nil {
+		s.stop()
+	}
+	for _, h := range slices.Clone(s.held) {
+		s.drop(h)
+	}
+	s.done = true
+}
+
+func (s *salvo) trace(k EventKind, dials int) {
+	s.e.trace(Event{Kind: k, To: s.v.To, Idea: s.v.Idea, Dials: dials})
+}
+
+func (s *salvo) summary() string {
+	if s == nil {
+		return ""
+	}
+	return fmt.Sprintf("; %v at %v: %d dials, %d of them refused", s.v.Idea, s.v.To.Addr.Addr(), s.dials, s.refusals)
+}

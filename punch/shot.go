@@ -1,0 +1,83 @@
+package punch
+
+import (
+	"errors"
+	"slices"
+	"time"
+)
+
+// shot is one dial of a salvo.
+type shot struct {
+	s       *salvo
+	aim     aim
+	sock    Socket
+	dialled time.Time
+	ttl     int
+	hit     *attempt // once it is a target's
+}
+
+// retransmissions returns how many SYNs the dial under way has repeated.
+func (h *shot) retransmissions() int {
+	return min(1, resentWithin(h.s.e.cfg.Clock.Now().Sub(h.dialled)))
+}
+
+// maxHits bounds the connections of a salvo that are waiting for their proof: a
+// proxy may complete them all.
+const maxHits = 16
+
+// Connected implements Handler: the shot is a target from now on.
+func (h *shot) Connected() {
+	s := h.s
+	if !slices.Contains(s.held, h) {
+		return
+	}
+	s.release(h)
+	if s.e.unproven() >= maxHits {
+		h.sock.Close()
+		return
+	}
+	s.e.attempts++
+	t := &target{e: s.e, step: Step{To: s.v.To, Idea: s.v.Idea, Once: true}, sock: h.sock, attempt: s.e.attempts, dialled: s.e.cfg.Clock.Now(), dials: 1}
+	t.step.To.Addr = s.to(h.aim)
+	s.e.targets = append(s.e.targets, t)
+	h.hit = &attempt{t: t, number: t.attempt}
+	t.established()
+}
+
+// unproven returns how many connections wait for their proof.
+func (e *Executor) unproven() (n int) {
+	for _, t := range e.targets {
+		if t.sock != nil && t.connected {
+			n++
+		}
+	}
+	return n
+}
+
+// Received implements Handler.
+func (h *shot) Received(preamble []byte) {
+	if h.hit != nil {
+		h.hit.Received(preamble)
+	}
+}
+
+// Failed implements Handler.
+func (h *shot) Failed(err error) {
+	if h.hit != nil {
+		h.hit.Failed(err)
+		return
+	}
+	s := h.s
+	if !slices.Contains(s.held, h) {
+		return
+	}
+	s.drop(h)
+	if errors.Is(err, ErrRefused) {
+		s.refusals++
+		s.refused = s.refused || h.ttl == 0
+	}
+	s.again(h.aim)
+	if s.stop != nil && len(s.queue) > 0 {
+		s.wake(later(s.next, s.e.cfg.Clock.Now()))
+	}
+}
