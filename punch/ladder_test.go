@@ -426,8 +426,10 @@ func checkVolley(t testing.TB, p *Plan, v *Volley, observed proto.Candidate) {
 	t.Helper()
 	rate := 1_000_000 / float64(v.Every)
 	held := rate * float64(v.Hold) / 1e6
+	bounded := v.Sockets <= maxSpread && len(v.Rounds) <= maxRounds && v.Every > 0 && v.Hold > 0 &&
+		!slices.ContainsFunc(v.Rounds, func(r []uint16) bool { return len(r) > maxWindow || slices.Contains(r, 0) })
 	switch {
-	case v.To != observed, !v.bounded(), v.At < p.Start, v.TTL >= 16, v.Idea < Predicted, v.Low > v.High:
+	case v.To != observed, !bounded, v.At < p.Start, v.TTL >= 16, v.Idea < Predicted, v.Low > v.High:
 		t.Errorf("volley %+v", v)
 	case v.Guesses() && (rate > guessRate || v.Idea == Guess && held > maxHeld || v.Idea == Guess && v.Low == 0 || len(v.Rounds) > 0):
 		t.Errorf("%.0f SYNs a second, %.0f sockets: %+v", rate, held, v)
