@@ -124,7 +124,7 @@ func later(a, b time.Time) time.Time {
 func (s *salvo) following(now time.Time) time.Time {
 	at := now.Add(micros(s.v.Hold))
 	if len(s.held) > 0 {
-		at = s.held[0].dialled.Add(micros(s.v.Hold))
+		at = s.held[0].until
 	}
 	switch {
 	case s.spent:
@@ -149,10 +149,12 @@ func earlier(a, b time.Time) time.Time {
 // expire gives up what has been held long enough.
 func (s *salvo) expire(now time.Time) {
 	for _, h := range slices.Clone(s.held) {
-		if now.Sub(h.dialled) < micros(s.v.Hold) {
-			return
+		if now.Before(h.until) {
+			continue
 		}
 		if now.Sub(h.dialled) < answeredFor+4*micros(s.e.cfg.Plan.RTT) && h.sock.Answered() {
+			s.held = append(slices.DeleteFunc(s.held, func(o *shot) bool { return o == h }), h) // it is about to connect
+			h.until = now.Add(max(answeredPoll, micros(s.e.cfg.Plan.RTT)))
 			continue
 		}
 		s.drop(h)

@@ -12,6 +12,7 @@ type shot struct {
 	aim     aim
 	sock    Socket
 	dialled time.Time
+	until   time.Time // when it is given up, or looked at again if it has been answered
 	ttl     int
 	hit     *attempt // once it is a target's
 }

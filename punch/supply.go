@@ -77,7 +77,7 @@ func (s *salvo) shoot(now time.Time) {
 	if s.dials == 0 && s.v.Guesses() {
 		s.trace(Aimed, 0)
 	}
-	h := &shot{s: s, aim: s.queue[0], dialled: now, ttl: s.ttl()}
+	h := &shot{s: s, aim: s.queue[0], dialled: now, until: now.Add(micros(s.v.Hold)), ttl: s.ttl()}
 	s.queue = s.queue[1:]
 	if s.isDialled(h.aim) {
 		return

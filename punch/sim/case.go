@@ -54,8 +54,10 @@ type Side struct {
 	Ended bool
 	// Mode is how the side uses its port.
 	Mode proto.PortMode
-	// Told has the side state what its NAT does.
+	// Told has the side state what its NAT does; Says, if it is not nil, something
+	// else.
 	Told bool
+	Says *proto.NATReport
 	// Taken makes the NAT's outside port another one than the local port, as if
 	// somebody else behind the NAT used that.
 	Taken bool

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/peerd/peerd/proto"
 	"github.com/peerd/peerd/punch"
 )
 
@@ -230,5 +231,41 @@ func TestLadderIsWhatHelps(t *testing.T) {
 		if direct > 2 {
 			t.Errorf("%s, %s: %d of 20 without reports", pair[0].Name, pair[1].Name, direct)
 		}
+	}
+}
+
+// Whatever either side says of its NAT, and whatever that really does, the caps hold and
+// nothing goes to anybody else.
+func TestLiesKeepToTheCaps(t *testing.T) {
+	n := uint64(100)
+	if raceEnabled {
+		n = 30
+	}
+	volleys := 0
+	for seed := range n {
+		r := source(seed, 40)
+		any := func(n int) uint8 { return uint8(r.IntN(n)) }
+		lie := func() *proto.NATReport {
+			low, high := uint16(1+r.IntN(65535)), uint16(1+r.IntN(65535))
+			return &proto.NATReport{
+				Mapping: proto.NATMapping(any(7)), Allocation: proto.NATAllocation(any(6)), Delta: int16(r.IntN(65535) - 32767), Confidence: any(101),
+				Low: min(low, high), High: max(low, high), Samples: []uint16{uint16(1 + r.IntN(65535))}, Age: r.Uint32() >> any(32), Background: r.Uint32() >> any(32),
+				Pooling: proto.NATPooling(any(4)), Filtering: proto.NATFiltering(any(5)), Unsolicited: proto.NATAnswer(any(7)), Crossing: proto.NATAnswer(any(7)),
+				OnReset: proto.NATErrorPolicy(any(5)), Poisoned: proto.NATTruth(any(4)), Hops: any(256), Proxied: proto.NATTruth(any(4)),
+			}
+		}
+		nats := []Profile{still, stillRST, strictRST, rstKill, inSequence, atRandom, inBlock, kernel(t, "linux-open"), kernel(t, "linux-icmp")}
+		c := ladderCase(nats[r.IntN(len(nats))], nats[r.IntN(len(nats))], time.Duration(2+r.IntN(300))*time.Millisecond, 0.02, seed)
+		c.A.Says, c.B.Says = lie(), lie()
+		result := Run(c)
+		for _, problem := range result.Problems {
+			t.Errorf("seed %d: %s", seed, problem)
+		}
+		if result.A.SYNs > 100 || result.B.SYNs > 100 {
+			volleys++
+		}
+	}
+	if t.Logf("%d of %d with more than 100 SYNs", volleys, n); volleys == 0 {
+		t.Error("no lie has any effect")
 	}
 }

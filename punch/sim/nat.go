@@ -160,6 +160,7 @@ func (n *userNAT) observed(remote netip.AddrPort) netip.AddrPort {
 	return netip.AddrPortFrom(n.addr, m.port)
 }
 
+// newMapping returns nil if no port is free.
 func (n *userNAT) newMapping(key mappingKey) *mapping {
 	port := key.inside.Port()
 	if n.profile.Allocation == Sequential {
@@ -167,6 +168,9 @@ func (n *userNAT) newMapping(key mappingKey) *mapping {
 		n.counted = n.w.now
 	}
 	for tries := 0; tries == 0 && n.profile.Allocation != Preserving || n.ports[port] != nil; tries++ {
+		if tries == maxTries {
+			return nil
+		}
 		switch n.profile.Allocation {
 		case Sequential:
 			n.next += uint16(n.profile.step())
@@ -181,6 +185,9 @@ func (n *userNAT) newMapping(key mappingKey) *mapping {
 	n.mappings[key], n.ports[port] = m, m
 	return m
 }
+
+// maxTries is when a NAT takes it that all ports of a block are in use.
+const maxTries = 1 << 15
 
 // others opens the mappings that others, who share the NAT, open in some time:
 // their times are those of a Poisson process.

@@ -22,8 +22,8 @@ const statedAge = 20 * time.Millisecond
 
 // report is what the side states of its NAT: the truth, or nothing.
 func (s *side) report() *proto.NATReport {
-	if !s.Told {
-		return nil
+	if !s.Told || s.Says != nil {
+		return s.Says
 	}
 	if !s.NAT.translates() {
 		return &proto.NATReport{Mapping: proto.MappingNone, Filtering: proto.FilteringEndpointIndependent, Unsolicited: proto.AnswerAccepted}

@@ -291,6 +291,9 @@ func (s *side) broken() (rules []string) {
 		rules = append(rules, fmt.Sprintf("%s: %d SYNs, but the executor counts %d", s.name, len(syns), s.prog.exec.SYNs()))
 	}
 	for to, syns := range s.host.synsByAddress() {
+		if outside := map[proto.Role]netip.Addr{proto.Initiator: outsideB, proto.Responder: outsideA}[s.role]; len(s.stated) == 0 && to != outside {
+			rules = append(rules, fmt.Sprintf("%s: %d SYNs to %v, which is not the peer", s.name, len(syns), to))
+		}
 		if at, fast := tooFast(syns, rate); fast {
 			rules = append(rules, fmt.Sprintf("%s: more than %d SYNs to %v in the second from %v", s.name, rate, to, at))
 		}
