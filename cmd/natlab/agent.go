@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -18,6 +17,7 @@ import (
 	"github.com/peerd/peerd/peer"
 	"github.com/peerd/peerd/proto"
 	"github.com/peerd/peerd/proto/identity"
+	"github.com/peerd/peerd/punch"
 )
 
 // An agent is this program started again inside a host of the lab. It runs one
@@ -49,6 +49,8 @@ type report struct {
 	Path     string
 	Error    string
 	Attempts []string       // punching events, for failed and events
+	Reason   string         // failed: why the pair is hopeless or has no direct connection; "" for other faults
+	Won      victory        // connected, byte: how the session's connection came about at this side
 	Port     uint16         // registered: the node's local port
 	Observed netip.AddrPort // registered: as the server sees it
 	Mode     string         // registered: how the port is used
@@ -71,7 +73,7 @@ type agent struct {
 	freeze bool
 	node   *peer.Node
 	mu     sync.Mutex
-	events []string
+	events []punch.Event
 	diary  diary
 	made   chan struct{} // closed when a session is made
 	once   *sync.Once    // closes made
@@ -127,7 +129,7 @@ func (a *agent) obey(o order) {
 		go a.tellDiary()
 	case "events":
 		a.mu.Lock()
-		a.say(report{Event: "events", Attempts: a.events})
+		a.say(report{Event: "events", Attempts: lines(a.events)})
 		a.mu.Unlock()
 	case "close":
 		a.node.Close()
@@ -170,7 +172,7 @@ func (a *agent) see(e peer.Event) {
 	switch {
 	case e.Kind == peer.Punch:
 		a.mu.Lock()
-		a.events = append(a.events, e.Punch.String())
+		a.events = append(a.events, e.Punch)
 		a.mu.Unlock()
 	case e.Kind == peer.Introduced && a.freeze:
 		a.say(report{Event: "frozen"})
@@ -188,7 +190,7 @@ func (a *agent) connect(id proto.ID) {
 	began := monotonic()
 	s, err := a.node.Dial(ctx, id, agentTarget)
 	if err != nil {
-		a.fail(err)
+		a.failed(err, time.Duration(monotonic()-began))
 		return
 	}
 	if _, err := s.Write([]byte{'!'}); err != nil {
@@ -204,13 +206,17 @@ func (a *agent) connect(id proto.ID) {
 		return
 	}
 	took := time.Duration(monotonic() - began)
-	a.say(report{Event: "connected", At: began, Took: took, Path: string(session.Path().Kind)})
+	path := session.Path()
+	a.say(report{Event: "connected", At: began, Took: took, Path: string(path.Kind), Won: a.won(path.Remote)})
 }
 
-func (a *agent) fail(err error) {
+func (a *agent) fail(err error) { a.failed(err, 0) }
+
+// failed reports a failure, and how long it took to know of it.
+func (a *agent) failed(err error, took time.Duration) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.say(report{Event: "failed", Error: err.Error(), Attempts: a.events})
+	a.say(report{Event: "failed", Error: err.Error(), Took: took, Reason: reasonOf(err), Attempts: lines(a.events)})
 }
 
 // serveClock reports when the first byte of each connection arrives.
@@ -223,16 +229,22 @@ func (a *agent) serveClock() {
 		go func() {
 			defer c.Close()
 			if _, err := io.ReadFull(c, make([]byte, 1)); err == nil {
-				a.say(report{Event: "byte"})
+				a.say(report{Event: "byte", At: monotonic(), Won: a.wonLast()})
 				io.Copy(io.Discard, c)
 			}
 		}()
 	}
 }
 
-// explain returns what a failed run has to say, with the attempts of both sides.
-func explain(side string, r report) error {
-	return errors.New(strings.TrimSpace(fmt.Sprintf("%s: %s\n  %s", side, r.Error, strings.Join(r.Attempts, "\n  "))))
+// agentError is what an agent has to say of a run that failed, with its attempts.
+type agentError struct {
+	side   string
+	report report
+}
+
+// Error implements error.
+func (e *agentError) Error() string {
+	return strings.TrimSpace(fmt.Sprintf("%s: %s\n  %s", e.side, e.report.Error, strings.Join(e.report.Attempts, "\n  ")))
 }
 
 // agentArg starts the program as an agent.

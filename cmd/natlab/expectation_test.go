@@ -86,10 +86,10 @@ func TestExpectationsFollowTheRules(t *testing.T) {
 func TestBadExpectations(t *testing.T) {
 	const legend = "= d direct 1 why\n"
 	for text, want := range map[string]string{
-		legend + "a d d\nb d\n":  "row b has 1 symbols for 2 profiles",
+		legend + "a d d\nb d\n":   "row b has 1 symbols for 2 profiles",
 		legend + "a d x\nb d d\n": `the unknown symbol 'x'`,
 		legend + "a d d\na d d\n": "row a is there twice",
-		legend + legend:          `symbol 'd' is there twice`,
+		legend + legend:           `symbol 'd' is there twice`,
 		"= d lucky 1 why\n":       `no class "lucky"`,
 		"= d direct 1\n":          "not = SYMBOL",
 	} {

@@ -46,15 +46,21 @@ func (c cell) String() string {
 
 // lab builds the cell's lab.
 func (c cell) lab(seed uint64) (*natlab.Lab, error) {
-	a, err := natlab.ProfileByName(c.A)
+	cfg, err := c.config(seed)
 	if err != nil {
 		return nil, err
 	}
-	b, err := natlab.ProfileByName(c.B)
-	if err != nil {
-		return nil, err
+	return natlab.New(cfg)
+}
+
+// config describes the cell's lab.
+func (c cell) config(seed uint64) (cfg natlab.Config, err error) {
+	cfg = natlab.Config{RTT: c.RTT, Loss: c.Loss, Rate: c.Rate, Seed: seed}
+	if cfg.A, err = natlab.ProfileByName(c.A); err != nil {
+		return cfg, err
 	}
-	return natlab.New(natlab.Config{A: a, B: b, RTT: c.RTT, Loss: c.Loss, Rate: c.Rate, Seed: seed})
+	cfg.B, err = natlab.ProfileByName(c.B)
+	return cfg, err
 }
 
 // outcome is what one run of a cell measured.
@@ -66,6 +72,9 @@ type outcome struct {
 	// Connected is the time from the request to the confirmed session and
 	// target.
 	Connected time.Duration
+	// Won is how the connection came about, at the initiator's side and at the
+	// responder's.
+	Won [2]victory
 }
 
 // bench is a lab with a server and an agent on each host.
@@ -78,9 +87,18 @@ type bench struct {
 }
 
 // newBench builds the lab of a cell. Close it in the end.
-func newBench(c cell, seed uint64) (b *bench, err error) {
+func newBench(c cell, seed uint64) (*bench, error) {
+	cfg, err := c.config(seed)
+	if err != nil {
+		return nil, err
+	}
+	return newBenchIn(c, cfg)
+}
+
+// newBenchIn is newBench for a cell whose lab has NATs of its own.
+func newBenchIn(c cell, cfg natlab.Config) (b *bench, err error) {
 	b = &bench{cell: c}
-	if b.lab, err = c.lab(seed); err != nil {
+	if b.lab, err = natlab.New(cfg); err != nil {
 		return nil, err
 	}
 	if err = b.populate(); err != nil {
@@ -172,7 +190,10 @@ func (b *bench) connect(frozen *conductor) (o outcome, err error) {
 	if connected.Path != "direct" {
 		return o, fmt.Errorf("path %q instead of direct", connected.Path)
 	}
-	return outcome{FirstByte: time.Duration(first.At - connected.At), Connected: connected.Took}, nil
+	return outcome{
+		FirstByte: time.Duration(first.At - connected.At), Connected: connected.Took,
+		Won: [2]victory{connected.Won, first.Won},
+	}, nil
 }
 
 // conductor speaks to one agent.
@@ -240,7 +261,7 @@ func (c *conductor) await(event string) (report, error) {
 			case r.Event == event:
 				return r, nil
 			case r.Event == "failed":
-				return r, explain(c.host.Name(), r)
+				return r, &agentError{c.host.Name(), r}
 			}
 		case <-limit:
 			return report{}, fmt.Errorf("the agent on %s did not report %q within %v", c.host.Name(), event, agentLimit)
@@ -263,7 +284,7 @@ func (c *conductor) testify() error {
 		return err
 	}
 	r, err := c.await("events")
-	return errors.Join(err, explain(c.host.Name(), r))
+	return errors.Join(err, &agentError{c.host.Name(), r})
 }
 
 func (c *conductor) stop() error {

@@ -67,8 +67,8 @@ type cellResult struct {
 
 // measure runs the cells, several labs at a time, each as one does, and tells of
 // each.
-func measure(ctx context.Context, cells []cell, parallel int, progress io.Writer, one func(context.Context, cell, uint64) cellResult) []cellResult {
-	results := make([]cellResult, len(cells))
+func measure[R any](ctx context.Context, cells []cell, parallel int, progress io.Writer, one func(context.Context, cell, uint64) R) []R {
+	results := make([]R, len(cells))
 	next := make(chan int)
 	var workers sync.WaitGroup
 	var printing sync.Mutex
@@ -77,7 +77,7 @@ func measure(ctx context.Context, cells []cell, parallel int, progress io.Writer
 			for i := range next {
 				results[i] = one(ctx, cells[i], uint64(i))
 				printing.Lock()
-				fmt.Fprintf(progress, "%d/%d %s: %s\n", i+1, len(cells), cells[i], results[i])
+				fmt.Fprintf(progress, "%d/%d %s: %v\n", i+1, len(cells), cells[i], results[i])
 				printing.Unlock()
 			}
 		})

@@ -26,7 +26,7 @@ type provenance struct {
 func readProvenance() (provenance, error) {
 	status, err := exec.Command("git", "status", "--porcelain", "--", "*.go", "go.mod", "go.sum").Output()
 	if err != nil {
-		return provenance{}, fmt.Errorf("prove runs in a git checkout, to name the commit: %w", err)
+		return provenance{}, fmt.Errorf("this runs in a git checkout, to name the commit: %w", err)
 	}
 	commit, err := exec.Command("git", "rev-parse", "HEAD").Output()
 	if err != nil {
@@ -37,10 +37,15 @@ func readProvenance() (provenance, error) {
 		System: kernel(), Go: runtime.Version(), CPUs: runtime.NumCPU(),
 	}
 	if len(bytes.TrimSpace(status)) > 0 {
-		p.Commit += " with uncommitted changes"
+		p.Commit += uncommitted
 	}
 	return p, nil
 }
+
+const uncommitted = " with uncommitted changes"
+
+// dirty reports whether the commit is not all that was measured.
+func (p provenance) dirty() bool { return strings.HasSuffix(p.Commit, uncommitted) }
 
 func kernel() string {
 	out, err := exec.Command("uname", "-srm").Output()
