@@ -42,6 +42,11 @@ var mayImport = map[string]map[string]string{
 		"proto": "the transcript of a simulated introduction",
 		"punch": "the very plan and executor that it runs in virtual time",
 	},
+	"punch/recording": {
+		"proto":       "the transcript that it puts into words",
+		"punch":       "the events",
+		"punch/reuse": "the names of the system's errors",
+	},
 	"punch/natlab": {},
 	"peer/stream": {
 		"proto": "the first message on each stream",
@@ -71,6 +76,7 @@ var mayImport = map[string]map[string]string{
 		"proto/identity":       "the key file",
 		"punch":                "explains punching events",
 		"punch/nat":            "peerd doctor",
+		"punch/recording":      "connect --record",
 		"punch/reuse":          "which modes work here",
 		"punch/reuse/survey":   "peerd sockets",
 		"rendezvous":           "peerd serve",
@@ -82,6 +88,7 @@ var mayImport = map[string]map[string]string{
 		"proto/identity":                "keys of its agents",
 		"punch":                         "tells what punching did",
 		"punch/natlab":                  "the lab",
+		"punch/recording":               "what replay repeats",
 		"rendezvous":                    "the lab's server",
 		"punch/reuse/survey":            "what this kernel does",
 		"punch/reuse/survey/linuxrules": "what it should do",

@@ -21,11 +21,17 @@ type Event struct {
 	// Permanent, of Unregistered: there is no next attempt, because it would
 	// fail in the same way. The node can only be closed.
 	Permanent bool
-	Port      uint16      // Claimed, Moved: the local port
-	Mode      reuse.Mode  // Claimed: how it is used
-	Punch     punch.Event // Punch
-	Path      Path        // Connected, Disconnected
-	NAT       *NATStatus  // Studied
+	// Transcript is what the server has told both sides, which is not to be
+	// changed, and Role this one's; of Introduced.
+	Transcript *proto.Transcript
+	Role       proto.Role
+	Port       uint16     // Claimed, Moved: the local port
+	Mode       reuse.Mode // Claimed: how it is used
+	// Punch is of Punch. Its Err wraps the system's error, a syscall.Errno, where a
+	// dial has ended with one; reuse.ErrnoName names it.
+	Punch punch.Event
+	Path  Path       // Connected, Disconnected
+	NAT   *NATStatus // Studied
 	// Err is the reason, of Unregistered, ConnectFailed and Disconnected. Of Claimed
 	// it is why the port is not shared, and of Moved why the registration is not
 	// from the node's own port; nil if it is.

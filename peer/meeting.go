@@ -118,7 +118,7 @@ func (m *meeting) run() {
 	ctx := m.ctx
 	defer m.tasks.Wait()
 	defer m.cancel()
-	n.emit(Event{Kind: Introduced, Peer: m.peer})
+	n.emit(Event{Kind: Introduced, Peer: m.peer, Transcript: m.intro.Transcript, Role: m.intro.Role})
 	release := n.takeSocket(ctx)
 	if release == nil {
 		m.fail(ErrClosed)

@@ -26,3 +26,27 @@ func TestWinner(t *testing.T) {
 		}
 	}
 }
+
+func TestKindOf(t *testing.T) {
+	candidate := func(s string, k proto.Kind) proto.Candidate {
+		return proto.NewCandidate(netip.MustParseAddrPort(s), k, 0)
+	}
+	peer := &proto.Party{
+		Observed:   candidate("192.0.2.1:5", proto.Observed),
+		Candidates: []proto.Candidate{candidate("192.0.2.1:5", proto.Host), candidate("10.0.0.1:5", proto.Host)},
+	}
+	for _, c := range []struct {
+		kind EventKind
+		to   proto.Candidate
+		want string
+	}{
+		{Proven, candidate("10.0.0.9:5", proto.Host), "host"},
+		{Accepted, candidate("10.0.0.1:5", proto.Observed), "host"},
+		{Accepted, candidate("192.0.2.1:5", proto.Observed), "observed"},
+		{Accepted, candidate("192.0.2.1:6", proto.Observed), ""},
+	} {
+		if got := KindOf(peer, Event{Kind: c.kind, To: c.to}); got != c.want {
+			t.Errorf("%v %v: %q, want %q", c.kind, c.to, got, c.want)
+		}
+	}
+}

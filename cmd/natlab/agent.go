@@ -73,6 +73,7 @@ type agent struct {
 	freeze bool
 	node   *peer.Node
 	mu     sync.Mutex
+	far    *proto.Party // the peer, as the latest introduction has it
 	events []punch.Event
 	diary  diary
 	made   chan struct{} // closed when a session is made
@@ -143,7 +144,7 @@ func (a *agent) start(o order) {
 		a.fail(err)
 		return
 	}
-	a.freeze, a.events = o.Freeze, nil
+	a.freeze, a.far, a.events = o.Freeze, nil, nil
 	a.diary, a.made, a.once = nil, make(chan struct{}), new(sync.Once)
 	a.node, err = peer.New(peer.Config{
 		Key: a.key, Server: url, Answer: o.Answer, Allow: o.Allow, Events: a.see,
@@ -169,6 +170,11 @@ func (a *agent) targets(more map[string]string) map[string]string {
 // see keeps the punching events, and freezes the process where that is asked.
 func (a *agent) see(e peer.Event) {
 	a.note(e)
+	if e.Kind == peer.Introduced {
+		a.mu.Lock()
+		a.far = e.Transcript.Party(e.Role.Peer())
+		a.mu.Unlock()
+	}
 	switch {
 	case e.Kind == peer.Punch:
 		a.mu.Lock()

@@ -3,8 +3,10 @@ package main
 import (
 	"errors"
 	"net/netip"
+	"strings"
 
 	"github.com/peerd/peerd/peer"
+	"github.com/peerd/peerd/proto"
 	"github.com/peerd/peerd/punch"
 )
 
@@ -14,23 +16,17 @@ type victory struct {
 	How     string `json:"how,omitempty"`     // "dialled" or "accepted"; "" where it is not known
 	Kind    string `json:"kind,omitempty"`    // of the candidate
 	Attempt int    `json:"attempt,omitempty"` // number of the dial or of the accepted socket at this side, from 1
-	Idea    string `json:"idea,omitempty"`    // of the plan's step; "" where the plan names none
 }
 
-// victoryAt finds how the connection to an endpoint came about.
-func victoryAt(events []punch.Event, remote netip.AddrPort) victory {
+// victoryAt finds how the connection to an endpoint of a peer came about.
+func victoryAt(far *proto.Party, events []punch.Event, remote netip.AddrPort) victory {
 	e, found := punch.Winner(events, remote)
-	switch {
-	case !found:
+	if !found || far == nil {
 		return victory{}
-	case e.Kind == punch.Proven:
-		return victory{How: "dialled", Kind: e.To.Kind.String(), Attempt: e.Attempt}
 	}
-	v := victory{How: "accepted", Attempt: e.Attempt}
-	for _, other := range events { // who accepts does not learn what the peer calls its endpoint, unless it dials it, too
-		if other.Kind == punch.Dialled && other.To.Addr == e.To.Addr {
-			v.Kind = other.To.Kind.String()
-		}
+	v := victory{How: "dialled", Kind: punch.KindOf(far, e), Attempt: e.Attempt}
+	if e.Kind == punch.Accepted {
+		v.How = "accepted"
 	}
 	return v
 }
@@ -40,21 +36,14 @@ func (v victory) step() string {
 	if v.How == "" {
 		return "unknown"
 	}
-	text := v.How
-	if v.Kind != "" {
-		text += " " + v.Kind
-	}
-	if v.Idea != "" {
-		text += " (" + v.Idea + ")"
-	}
-	return text
+	return strings.TrimSuffix(v.How+" "+v.Kind, " ")
 }
 
 // won says how the connection to an endpoint came about.
 func (a *agent) won(remote netip.AddrPort) victory {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return victoryAt(a.events, remote)
+	return victoryAt(a.far, a.events, remote)
 }
 
 // wonLast says how the connection of the newest session came about.

@@ -22,6 +22,7 @@ type connectOptions struct {
 	stdio                  []string // once
 	localPort              uint16
 	timeout                time.Duration
+	record                 string // file, or ""
 }
 
 func (p *program) connectCommand() *cobra.Command {
@@ -84,7 +85,8 @@ with SIGINT (exit code 130), SIGTERM (143) or SIGHUP (129; nohup keeps it).`,
 	f.Uint16Var(&o.localPort, "local-port", 0, "local TCP `PORT` for the peer and the server (default a free one)")
 	portModeFlag(cmd)
 	f.DurationVar(&o.timeout, "timeout", 30*time.Second, "wait up to `LIMIT` for a peer that is offline, and for the connection; later, too, connections that come in wait this long for it")
-	once(f, "local-forward", "remote-forward", "dynamic-forward", "stdio-forward")
+	f.StringVar(&o.record, "record", "", "write to a new `FILE` what both sides knew of each other, what was tried and what came of it, to look at or for \"natlab replay\" (docs/json.md); it has addresses, but no keys")
+	once(f, "record")
 	return cmd
 }
 
@@ -150,7 +152,15 @@ func (p *program) connect(cmd *cobra.Command, o connectOptions, peerText string)
 	g.announced = true
 	cfg.LocalPort, cfg.Events = o.localPort, g.event
 	c := &connection{program: p, name: peerText, log: log}
-	return c.run(cmd.Context(), cfg, g, o.timeout, id, f)
+	if o.record == "" {
+		return c.run(cmd.Context(), cfg, g, o.timeout, id, f)
+	}
+	r, err := newRecorder(o.record, cfg.Agent, id)
+	if err != nil {
+		return err
+	}
+	cfg.Events = func(e peer.Event) { r.event(e); g.event(e) }
+	return r.end(c.run(cmd.Context(), cfg, g, o.timeout, id, f), p)
 }
 
 // startLink starts a node and connects it to the peer.

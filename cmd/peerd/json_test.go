@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/peerd/peerd/peer"
+	"github.com/peerd/peerd/punch/recording"
 )
 
 // TestJSONIsDocumented holds docs/json.md to what is printed.
@@ -22,6 +23,10 @@ func TestJSONIsDocumented(t *testing.T) {
 		"cases":   caseAnswer{}, "scenarios": scenarioAnswer{},
 		"doctor": doctorAnswer{NAT: peer.NATStatus{Samples: []uint16{1}, Unknown: map[string]string{}}},
 		"nat":    peer.NATStatus{Samples: []uint16{1}, Unknown: map[string]string{}},
+		"connect --record": struct{}{}, "recording": recording.Line{Head: &recording.Head{}},
+		"introduction": recording.Line{Introduction: &recording.Introduction{}}, "party": recording.Party{Candidates: []recording.Candidate{{}}, NAT: &recording.NAT{}},
+		"candidate": recording.Candidate{}, "party.nat": recording.NAT{Samples: []uint16{1}},
+		"event": recording.Line{Event: &recording.Event{}}, "result": recording.Line{Result: &recording.Result{Won: &recording.Won{}}}, "won": recording.Won{},
 	}
 	for command := range answersJSON {
 		if documented[command] == nil || printed[command] == nil {

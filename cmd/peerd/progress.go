@@ -10,6 +10,7 @@ import (
 	"github.com/peerd/peerd/peer"
 	"github.com/peerd/peerd/proto"
 	"github.com/peerd/peerd/punch"
+	"github.com/peerd/peerd/punch/reuse"
 )
 
 // progress shows how far the connection to a peer has come: on a terminal as
@@ -64,7 +65,7 @@ func (g *progress) event(e peer.Event) {
 }
 
 func (g *progress) punchLocked(e punch.Event) {
-	g.log.Debug("punch", "event", e.String())
+	g.explain(e)
 	switch e.Kind {
 	case punch.Dialled:
 		g.attempts++
@@ -72,6 +73,16 @@ func (g *progress) punchLocked(e punch.Event) {
 	case punch.Proven, punch.Accepted:
 		g.enterLocked(peer.PhaseSecure)
 	}
+}
+
+// explain logs an event of punching: when, what happened, the kind of address and
+// the address, and the system's error by its name if that is why.
+func (g *progress) explain(e punch.Event) {
+	if errno := reuse.ErrnoName(e.Err); errno != "" {
+		g.log.Debug("punch", "event", e.String(), "errno", errno)
+		return
+	}
+	g.log.Debug("punch", "event", e.String())
 }
 
 // order ranks the phases: several connections may be on their way at once, and

@@ -4,8 +4,12 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"net/netip"
+	"os"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -13,6 +17,7 @@ import (
 	"github.com/peerd/peerd/peer"
 	"github.com/peerd/peerd/proto"
 	"github.com/peerd/peerd/punch"
+	"github.com/peerd/peerd/punch/reuse"
 )
 
 // aConnection is what a node tells of a connection that comes about on the
@@ -77,4 +82,27 @@ func TestLimit(t *testing.T) {
 			t.Errorf("%v, want what was under way", err)
 		}
 	})
+}
+
+// -v says of each attempt when it was, what happened, to which address of which
+// kind, and the system's error by its name.
+func TestEventsAreExplained(t *testing.T) {
+	refused := fmt.Errorf("%w (%w)", punch.ErrRefused, os.NewSyscallError("connect", syscall.ECONNREFUSED))
+	to := proto.NewCandidate(netip.MustParseAddrPort("192.0.2.1:5"), proto.Observed, 0)
+	for _, c := range []struct {
+		event punch.Event
+		want  string
+	}{
+		{punch.Event{At: 1500 * time.Microsecond, Attempt: 1, Kind: punch.Dialled, To: to}, `event="+1.5ms #1 dialled observed 192.0.2.1:5"` + "\n"},
+		{punch.Event{At: 41 * time.Millisecond, Attempt: 1, Kind: punch.Failed, To: to, Err: refused},
+			`event="+41.0ms #1 failed observed 192.0.2.1:5: refused (connect: ` + syscall.ECONNREFUSED.Error() + `)" errno=` + reuse.ErrnoName(refused) + "\n"},
+		{punch.Event{Kind: punch.Skipped, To: to, Err: errors.New("not on-link")}, `event="+0.0ms skipped observed 192.0.2.1:5: not on-link"` + "\n"},
+	} {
+		var buf bytes.Buffer
+		g := &progress{log: slog.New(slog.NewTextHandler(&buf, &slog.HandlerOptions{Level: slog.LevelDebug}))}
+		g.event(peer.Event{Kind: peer.Punch, Punch: c.event})
+		if line, _, _ := strings.Cut(buf.String(), "msg=\"punch"); !strings.HasSuffix(line, " level=DEBUG msg=punch "+c.want) {
+			t.Errorf("%s, want it to end with %s", line, c.want)
+		}
+	}
 }
