@@ -98,7 +98,7 @@ func (p *program) rootCommand() *cobra.Command {
 	root.SetIn(p.stdin)
 	root.SetOut(p.stdout)
 	root.SetErr(p.stderr)
-	for _, cmd := range []*cobra.Command{newDemoCommand(), newRunCommand(), newProveCommand(), newMatrixCommand()} {
+	for _, cmd := range []*cobra.Command{newDemoCommand(), newRunCommand(), newProveCommand(), newMatrixCommand(), newReplayCommand()} {
 		cmd.RunE = p.begin(inLab(cmd.RunE))
 		root.AddCommand(cmd)
 	}

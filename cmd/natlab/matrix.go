@@ -112,7 +112,8 @@ func (m *matrix) isWhole() bool {
 }
 
 // plan lists the cells: the pairs that there are, of the profiles that the lab
-// has, in the order of the expectations.
+// has, in the order of the expectations. Other names of the same profiles are left
+// out unless they are asked for.
 func (m *matrix) plan(wanted *regexp.Regexp) {
 	var names []string
 	m.cells, m.missing = nil, nil
@@ -121,7 +122,7 @@ func (m *matrix) plan(wanted *regexp.Regexp) {
 		switch {
 		case err != nil:
 			m.missing = append(m.missing, name)
-		case len(m.profiles) == 0 || slices.Contains(m.profiles, name):
+		case len(m.profiles) == 0 && isProfile(name), slices.Contains(m.profiles, name):
 			names = append(names, name)
 		}
 	}
@@ -137,6 +138,10 @@ func (m *matrix) plan(wanted *regexp.Regexp) {
 			}
 		}
 	}
+}
+
+func isProfile(name string) bool {
+	return slices.ContainsFunc(natlab.Profiles(), func(p natlab.Profile) bool { return p.Name == name })
 }
 
 // run measures, writes and judges.

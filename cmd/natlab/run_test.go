@@ -220,7 +220,7 @@ func TestUsage(t *testing.T) {
 }
 
 func TestHelp(t *testing.T) {
-	for _, name := range []string{"demo", "run", "prove", "matrix", "profiles"} {
+	for _, name := range []string{"demo", "run", "prove", "matrix", "replay", "profiles"} {
 		code, out, stderr := natlabRun(t, "", name, "--help")
 		if code != 0 || stderr != "" || !strings.Contains(out, "Examples:") {
 			t.Errorf("%s: exit code %d, %q, %q", name, code, out, stderr)

@@ -1,0 +1,216 @@
+package main
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/peerd/peerd/proto"
+	"github.com/peerd/peerd/punch/natlab"
+	"github.com/peerd/peerd/punch/recording"
+)
+
+// inferred is a NAT that is rebuilt from what a peer has reported of its own.
+type inferred struct {
+	nat     natlab.NAT
+	none    bool     // there is no NAT
+	unknown []string // what the report does not say; the ordinary NAT's is taken
+	left    []string // what it says and the lab's NAT does not do
+}
+
+// The lab's values for what a report has no number of.
+const (
+	inferredDelay = 6 * time.Second  // of a late ICMP error: RFC 5382, REQ-4
+	inferredBlock = 10 * time.Second // of a pair of endpoints after a RST
+)
+
+// infer rebuilds the NAT in front of a party.
+func infer(p recording.Party) (n inferred) {
+	r := p.NAT.Report()
+	if r == nil {
+		r = new(proto.NATReport)
+	}
+	n.mapping(r, hasOwnAddress(p))
+	if n.none {
+		return inferred{none: true}
+	}
+	n.allocation(r)
+	n.filtering(r)
+	n.answers(r)
+	n.rest(r)
+	return n
+}
+
+// hasOwnAddress reports whether the server sees a party at an address of its own.
+func hasOwnAddress(p recording.Party) bool {
+	seen, err := netip.ParseAddrPort(p.Observed)
+	return err == nil && slices.ContainsFunc(p.Candidates, func(c recording.Candidate) bool {
+		own, err := netip.ParseAddrPort(c.Address)
+		return err == nil && c.Kind == proto.Host.String() && own.Addr() == seen.Addr()
+	})
+}
+
+func (n *inferred) mapping(r *proto.NATReport, own bool) {
+	switch r.Mapping {
+	case proto.MappingNone:
+		n.none = true
+	case proto.MappingEndpointIndependent:
+		n.nat.Mapping = natlab.EIM
+	case proto.MappingAddressDependent:
+		n.nat.Mapping = natlab.ADM
+	case proto.MappingAddressPortDependent:
+		n.nat.Mapping = natlab.APDM
+	case proto.MappingPerConnection:
+		n.nat.Mapping = natlab.PerConnection
+	default:
+		n.none = own
+		n.unknown = append(n.unknown, "mapping")
+	}
+}
+
+// allPorts is how many ports the lab's random allocation takes from.
+const allPorts = 65536 - 1024
+
+func (n *inferred) allocation(r *proto.NATReport) {
+	size := 0
+	if r.High > 0 {
+		size = int(r.High) - int(r.Low) + 1
+	}
+	a := &n.nat.Allocation
+	switch r.Allocation {
+	case proto.AllocationPreserving:
+		a.Kind = natlab.Preserving
+	case proto.AllocationSequential:
+		*a = natlab.Allocation{Kind: natlab.Sequential, Delta: int(r.Delta), Background: float64(r.Background) / 1000}
+	case proto.AllocationBlock:
+		*a = natlab.Allocation{Kind: natlab.Block, Size: size}
+	case proto.AllocationRandom:
+		a.Kind = natlab.Random
+		if size > 0 && size < allPorts {
+			*a = natlab.Allocation{Kind: natlab.Block, Size: size}
+		}
+	default:
+		n.unknown = append(n.unknown, "allocation")
+	}
+}
+
+func (n *inferred) filtering(r *proto.NATReport) {
+	switch r.Filtering {
+	case proto.FilteringEndpointIndependent:
+		n.nat.Filtering = natlab.EIF
+	case proto.FilteringAddressDependent:
+		n.nat.Filtering = natlab.ADF
+	case proto.FilteringAddressPortDependent:
+		n.nat.Filtering = natlab.APDF
+	default:
+		n.unknown = append(n.unknown, "filtering")
+	}
+}
+
+// answers is what SYNs from outside meet.
+func (n *inferred) answers(r *proto.NATReport) {
+	switch r.Unsolicited {
+	case proto.AnswerAccepted: // by a filter that lets everybody in
+		if n.nat.Filtering != natlab.EIF {
+			n.left = append(n.left, "that unsolicited SYNs are let in")
+		}
+	case proto.AnswerDropped:
+		n.nat.Unsolicited.Answer = natlab.Silent
+	case proto.AnswerReset:
+		n.nat.Unsolicited.Answer = natlab.Reset
+	case proto.AnswerUnreachable:
+		n.nat.Unsolicited.Answer = natlab.Unreachable
+	case proto.AnswerDelayed:
+		n.nat.Unsolicited = natlab.Unsolicited{Answer: natlab.Unreachable, After: inferredDelay}
+	default:
+		n.unknown = append(n.unknown, "unsolicited SYNs")
+	}
+	switch r.Crossing {
+	case proto.AnswerAccepted:
+		n.nat.InboundAfterOutbound = natlab.AcceptInbound
+	case proto.AnswerDropped:
+		n.nat.InboundAfterOutbound = natlab.DropInbound
+	case proto.AnswerReset:
+		n.nat.InboundAfterOutbound = natlab.ResetInbound
+	case proto.AnswerUnreachable, proto.AnswerDelayed:
+		n.nat.InboundAfterOutbound = natlab.DropInbound
+		n.left = append(n.left, "the ICMP error for a crossing SYN, which is dropped instead")
+	default:
+		n.unknown = append(n.unknown, "crossing SYNs")
+	}
+	switch r.Hairpin {
+	case proto.AnswerAccepted:
+		n.nat.Hairpin = natlab.HairpinExternal
+	case proto.AnswerDropped:
+		n.nat.Hairpin = natlab.HairpinNone
+	case proto.AnswerReset:
+		n.nat.Hairpin = natlab.HairpinReset
+	case proto.AnswerUnreachable, proto.AnswerDelayed:
+		n.left = append(n.left, "the ICMP error for a hairpin, which is dropped instead")
+	default:
+		n.unknown = append(n.unknown, "hairpinning")
+	}
+}
+
+// rest is what the lab's NAT has fewer words for.
+func (n *inferred) rest(r *proto.NATReport) {
+	switch r.OnReset {
+	case proto.PolicyKeep:
+		n.nat.OnRST = natlab.Keep
+	case proto.PolicyDelete:
+		n.nat.OnRST = natlab.Delete
+	case proto.PolicyBlock:
+		n.nat.OnRST, n.nat.BlockFor = natlab.DeleteAndBlock, inferredBlock
+	default:
+		n.unknown = append(n.unknown, "what a RST does")
+	}
+	switch r.Pooling {
+	case proto.PoolingPaired:
+	case proto.PoolingArbitrary:
+		n.left = append(n.left, "arbitrary pooling")
+	default:
+		n.unknown = append(n.unknown, "pooling")
+	}
+	n.truth(r.Poisoned, "poisoning")
+	n.truth(r.Proxied, "a proxy that completes connections")
+	if r.Hops > 2 {
+		n.left = append(n.left, fmt.Sprintf("%d NATs in a row, of which there is one", r.Hops-1))
+	}
+}
+
+// truth notes something that the lab's NAT never does.
+func (n *inferred) truth(t proto.NATTruth, what string) {
+	switch t {
+	case proto.TruthNo:
+	case proto.TruthYes:
+		n.left = append(n.left, what)
+	default:
+		n.unknown = append(n.unknown, what)
+	}
+}
+
+// profile is the NAT as one of the lab's.
+func (n inferred) profile(name string) natlab.Profile {
+	if n.none {
+		return natlab.Profile{Name: name, Doc: "no NAT"}
+	}
+	return natlab.Custom(name, n.nat)
+}
+
+// String says what is rebuilt, what is taken for lack of knowledge, and what is
+// not rebuilt.
+func (n inferred) String() string {
+	if n.none {
+		return "no NAT"
+	}
+	s := fmt.Sprintf("%v %v, %v, unsolicited %v", n.nat.Mapping, n.nat.Allocation.Kind, n.nat.Filtering, n.nat.Unsolicited.Answer)
+	if len(n.unknown) > 0 {
+		s += "; unknown, and as of the ordinary NAT: " + strings.Join(n.unknown, ", ")
+	}
+	if len(n.left) > 0 {
+		s += "; not rebuilt: " + strings.Join(n.left, ", ")
+	}
+	return s
+}
