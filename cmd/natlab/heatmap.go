@@ -71,7 +71,7 @@ func heatMap(group []pairResult) []byte {
 	fmt.Fprintf(&b, `<text class="ink head" x="%d" y="%d">%s</text>`+"\n", mapMargin, mapMargin+14, escape(title))
 	for i, line := range []string{
 		"Rows are the initiator's NAT, columns the responder's.",
-		fmt.Sprintf("The per cent of the runs that connect; below, by how many ms the median exceeds the floor of %.0f ms.", group[0].floor()),
+		fmt.Sprintf("The per cent of the runs that connect; below, by how many ms the median exceeds the floor of %.0f ms.", ms(cell{RTT: group[0].rtt()}.floor())),
 	} {
 		fmt.Fprintf(&b, `<text class="ink" x="%d" y="%d">%s</text>`+"\n", mapMargin, mapMargin+34+16*i, escape(line))
 	}

@@ -101,6 +101,15 @@ func TestAtMost(t *testing.T) {
 	}
 }
 
+// Between hosts on one LAN there is no round trip to count.
+func TestFloor(t *testing.T) {
+	for b, want := range map[string]float64{"same-nat": 40, "linux-drop": 140} {
+		if got := (pairResult{A: b, B: b, RTT: 40}).floor(); got != want {
+			t.Errorf("%s: %v ms, want %v", b, got, want)
+		}
+	}
+}
+
 func TestQuantile(t *testing.T) {
 	ten := []float64{1, 2, 3, 4, 5, 6, 7, 8, 9, 10}
 	for share, want := range map[float64]float64{0.5: 5, 0.95: 10, 0.9: 9, 1: 10, 0: 1} {

@@ -131,7 +131,7 @@ func find(group []pairResult, a, b string) *pairResult {
 // writeSquare writes the pairs as a table; the columns are numbered as the rows.
 func writeSquare(b *bytes.Buffer, group []pairResult) {
 	names := profilesIn(group)
-	fmt.Fprintf(b, "Rows are the initiator's NAT, columns the responder's, by the rows' numbers. An entry is the number of runs that connected, the\nmedian time over the floor of %.0f ms, and ! for a miss.\n\n| |", group[0].floor())
+	fmt.Fprintf(b, "Rows are the initiator's NAT, columns the responder's, by the rows' numbers. An entry is the number of runs that connected, the\nmedian time over the floor of %.0f ms, and ! for a miss.\n\n| |", ms(cell{RTT: group[0].rtt()}.floor()))
 	for i := range names {
 		fmt.Fprintf(b, " %d |", i+1)
 	}

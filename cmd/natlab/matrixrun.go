@@ -66,7 +66,17 @@ func pairRunOf(o outcome) pairRun {
 
 func (r pairResult) rtt() time.Duration { return time.Duration(r.RTT * float64(time.Millisecond)) }
 
-func (r pairResult) floor() float64 { return ms(cell{RTT: r.rtt()}.floor()) }
+// floor is the fewest round trips that a run takes. Two hosts on one LAN have only
+// those to the server: there is next to none between them.
+func (r pairResult) floor() float64 {
+	if e, _ := expectations.of(r.A, r.B); e.Rule == lanRule {
+		return r.RTT
+	}
+	return ms(cell{RTT: r.rtt()}.floor())
+}
+
+// lanRule is the rule of NAT.md by which hosts on one LAN connect.
+const lanRule = "7"
 
 // direct counts the runs that connected, within a time if that is not 0.
 func (r pairResult) direct(within time.Duration) (n int) {
