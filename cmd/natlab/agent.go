@@ -146,10 +146,13 @@ func (a *agent) start(o order) {
 	}
 	a.freeze, a.far, a.events = o.Freeze, nil, nil
 	a.diary, a.made, a.once = nil, make(chan struct{}), new(sync.Once)
-	a.node, err = peer.New(peer.Config{
+	node, err := peer.New(peer.Config{
 		Key: a.key, Server: url, Answer: o.Answer, Allow: o.Allow, Events: a.see,
 		Expose: a.targets(o.Expose),
 	})
+	a.mu.Lock()
+	a.node = node
+	a.mu.Unlock()
 	if err == nil {
 		err = a.node.Start(context.Background())
 	}

@@ -75,7 +75,7 @@ const allPorts = 65536 - 1024
 
 func (n *inferred) allocation(r *proto.NATReport) {
 	size := 0
-	if r.High > 0 {
+	if r.Low > 0 && r.High >= r.Low {
 		size = int(r.High) - int(r.Low) + 1
 	}
 	a := &n.nat.Allocation

@@ -111,6 +111,10 @@ type replayCase struct {
 // replayRTT is the round trip where none was measured.
 const replayRTT = 40 * time.Millisecond
 
+// maxReplayRTT is what the plan takes for a round trip to the server at most: a
+// longer one is a mistake.
+const maxReplayRTT = 5 * time.Second
+
 // newReplayCase rebuilds the lab of an introduction.
 func newReplayCase(at recording.Attempt) (*replayCase, error) {
 	in := at.Introduction
@@ -148,7 +152,7 @@ func modeOf(p recording.Party) string {
 // place sets the round trips: the lab's server is in the middle, and the NAT of
 // who is farther away adds the difference.
 func (c *replayCase) place(a, b uint32) {
-	ra, rb := time.Duration(a)*time.Microsecond, time.Duration(b)*time.Microsecond
+	ra, rb := min(time.Duration(a)*time.Microsecond, maxReplayRTT), min(time.Duration(b)*time.Microsecond, maxReplayRTT)
 	switch {
 	case a == 0 && b == 0:
 		ra, rb = replayRTT/2, replayRTT/2

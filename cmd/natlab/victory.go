@@ -48,7 +48,10 @@ func (a *agent) won(remote netip.AddrPort) victory {
 
 // wonLast says how the connection of the newest session came about.
 func (a *agent) wonLast() victory {
-	sessions := a.node.Status().Sessions
+	a.mu.Lock()
+	node := a.node
+	a.mu.Unlock()
+	sessions := node.Status().Sessions
 	if len(sessions) == 0 {
 		return victory{}
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -56,7 +57,7 @@ func (r *recorder) event(e peer.Event) {
 func (r *recorder) end(err error, p *program) error {
 	if err != nil {
 		_, text := p.names.judge(err)
-		r.w.Failed(time.Now(), errors.New(oneLine(text)))
+		r.w.Failed(time.Now(), errors.New(cmp.Or(oneLine(text), err.Error())))
 	}
 	if failed := errors.Join(r.w.Err(), r.file.Close()); failed != nil {
 		p.warn(fmt.Sprintf("the recording %s is incomplete: %v", r.file.Name(), failed))
