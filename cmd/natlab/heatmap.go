@@ -60,7 +60,7 @@ const heatMapStyle = `text{font:12px sans-serif}.ground{fill:#ffffff}.ink{fill:#
 // columns the responder's.
 func heatMap(group []pairResult) []byte {
 	names := profilesIn(group)
-	width := max(2*mapMargin+labelWidth+len(names)*cellWidth+overhang, 640)
+	width := max(2*mapMargin+labelWidth+len(names)*cellWidth+overhang, 700)
 	top := mapMargin + titleSpace + labelWidth
 	bottom := top + len(names)*cellHeight
 	height := bottom + mapMargin + (len(shades)+4)/2*legendRow + mapMargin

@@ -194,7 +194,7 @@ func writeField(b *bytes.Buffer, f fieldEstimate) {
 	for _, p := range prevalences {
 		bounds := "-"
 		if p.Low < p.High {
-			bounds = fmt.Sprintf("%g–%g %%", 100*p.Low, 100*p.High)
+			bounds = fmt.Sprintf("%.3g–%.3g %%", 100*p.Low, 100*p.High)
 		}
 		fmt.Fprintf(b, "| %s | %.1f %% | %s | %s |\n", p.Name, 100*p.Value, bounds, p.Source)
 	}

@@ -2,6 +2,7 @@ package recording
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -33,24 +34,34 @@ var (
 // Read reads a recording. One that ends in the middle of a line is read up to
 // that.
 func Read(r io.Reader) (*Recording, error) {
-	lines := bufio.NewReaderSize(r, MaxLine)
+	lines := bufio.NewScanner(r)
+	lines.Buffer(nil, MaxLine)
+	lines.Split(wholeLines)
 	rec := new(Recording)
-	for number := 1; ; number++ {
-		text, err := lines.ReadSlice('\n')
-		switch {
-		case err == io.EOF && number == 1:
-			return nil, fmt.Errorf("%w: there is no first line", ErrNoRecording)
-		case err == io.EOF:
-			return rec, nil
-		case err == bufio.ErrBufferFull:
-			return nil, fmt.Errorf("line %d is longer than %d bytes", number, MaxLine)
-		case err != nil:
-			return nil, err
-		}
-		if err := rec.take(text, number); err != nil {
+	number := 0
+	for lines.Scan() {
+		number++
+		if err := rec.take(lines.Bytes(), number); err != nil {
 			return nil, err
 		}
 	}
+	switch err := lines.Err(); {
+	case errors.Is(err, bufio.ErrTooLong):
+		return nil, fmt.Errorf("line %d is longer than %d bytes", number+1, MaxLine)
+	case err != nil:
+		return nil, err
+	case number == 0:
+		return nil, fmt.Errorf("%w: there is no first line", ErrNoRecording)
+	}
+	return rec, nil
+}
+
+// wholeLines is a bufio.SplitFunc that leaves out what has no end.
+func wholeLines(data []byte, _ bool) (advance int, line []byte, err error) {
+	if end := bytes.IndexByte(data, '\n'); end >= 0 {
+		return end + 1, data[:end], nil
+	}
+	return 0, nil, nil
 }
 
 func (r *Recording) take(text []byte, number int) error {
