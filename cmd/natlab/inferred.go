@@ -16,12 +16,15 @@ import (
 type inferred struct {
 	nat     natlab.NAT
 	none    bool     // there is no NAT
+	like    string   // the profile of the lab that does it, where that is no userspace NAT
+	behind  int      // how many more NATs there are on the way
 	unknown []string // what the report does not say; the ordinary NAT's is taken
 	left    []string // what it says and the lab's NAT does not do
 }
 
 // The lab's values for what a report has no number of.
 const (
+	inferredPool  = 4                // outside addresses of a pool
 	inferredDelay = 6 * time.Second  // of a late ICMP error: RFC 5382, REQ-4
 	inferredBlock = 10 * time.Second // of a pair of endpoints after a RST
 )
@@ -169,34 +172,48 @@ func (n *inferred) rest(r *proto.NATReport) {
 	switch r.Pooling {
 	case proto.PoolingPaired:
 	case proto.PoolingArbitrary:
-		n.left = append(n.left, "arbitrary pooling")
+		n.nat.Addresses, n.nat.Pooling = inferredPool, natlab.Arbitrary
 	default:
 		n.unknown = append(n.unknown, "pooling")
 	}
-	n.truth(r.Poisoned, "poisoning")
-	n.truth(r.Proxied, "a proxy that completes connections")
-	if r.Hops > 2 {
-		n.left = append(n.left, fmt.Sprintf("%d NATs in a row, of which there is one", r.Hops-1))
+	n.truth(r.Poisoned, "poisoning", "dmz-poison")
+	n.truth(r.Proxied, "a proxy that completes connections", "proxy")
+	n.behind = max(0, min(int(r.Hops)-2, maxBehind))
+	if int(r.Hops)-2 > maxBehind {
+		n.left = append(n.left, fmt.Sprintf("%d NATs in a row, of which there are %d", r.Hops-1, maxBehind+1))
 	}
 }
 
-// truth notes something that the lab's NAT never does.
-func (n *inferred) truth(t proto.NATTruth, what string) {
+// maxBehind is how many NATs there are in a row at most, besides the one.
+const maxBehind = 2
+
+// truth notes something that only a profile of the lab does: it takes the place of
+// the NAT, the rest of which is that profile's then.
+func (n *inferred) truth(t proto.NATTruth, what, profile string) {
 	switch t {
 	case proto.TruthNo:
 	case proto.TruthYes:
-		n.left = append(n.left, what)
+		n.like = profile
 	default:
 		n.unknown = append(n.unknown, what)
 	}
 }
 
-// profile is the NAT as one of the lab's.
+// profile is the NAT as one of the lab's. Further NATs let everything pass: what
+// was reported is that of all together.
 func (n inferred) profile(name string) natlab.Profile {
 	if n.none {
 		return natlab.Profile{Name: name, Doc: "no NAT"}
 	}
-	return natlab.Custom(name, n.nat)
+	p := natlab.Custom(name, n.nat)
+	if n.like != "" {
+		p, _ = natlab.ProfileByName(n.like) // it is there: a test asks for it
+		p.Name = name
+	}
+	for range n.behind {
+		p = p.Behind(natlab.Custom("open", natlab.NAT{Filtering: natlab.EIF}))
+	}
+	return p
 }
 
 // String says what is rebuilt, what is taken for lack of knowledge, and what is
@@ -206,6 +223,12 @@ func (n inferred) String() string {
 		return "no NAT"
 	}
 	s := fmt.Sprintf("%v %v, %v, unsolicited %v", n.nat.Mapping, n.nat.Allocation.Kind, n.nat.Filtering, n.nat.Unsolicited.Answer)
+	if n.like != "" {
+		s = "as the profile " + n.like
+	}
+	if n.behind > 0 {
+		s += fmt.Sprintf(", behind %d more that let everything pass", n.behind)
+	}
 	if len(n.unknown) > 0 {
 		s += "; unknown, and as of the ordinary NAT: " + strings.Join(n.unknown, ", ")
 	}

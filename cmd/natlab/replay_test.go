@@ -67,6 +67,8 @@ func TestInfer(t *testing.T) {
 		change  change
 		want    natlab.NAT
 		none    bool
+		like    string
+		behind  int
 		unknown string
 		left    string
 	}{
@@ -96,7 +98,7 @@ func TestInfer(t *testing.T) {
 		{name: "allocation of a later version", change: func(r *proto.NATReport) { r.Allocation = 17 }, unknown: "allocation"},
 
 		{name: "pooling unknown", change: func(r *proto.NATReport) { r.Pooling = 0 }, unknown: "pooling"},
-		{name: "arbitrary pooling", change: func(r *proto.NATReport) { r.Pooling = proto.PoolingArbitrary }, left: "arbitrary pooling"},
+		{name: "arbitrary pooling", change: func(r *proto.NATReport) { r.Pooling = proto.PoolingArbitrary }, want: natlab.NAT{Addresses: 4, Pooling: natlab.Arbitrary}},
 
 		{name: "filtering unknown", change: func(r *proto.NATReport) { r.Filtering = 0 }, unknown: "filtering"},
 		{name: "EIF", change: func(r *proto.NATReport) { r.Filtering = proto.FilteringEndpointIndependent }, want: natlab.NAT{Filtering: natlab.EIF}},
@@ -128,9 +130,9 @@ func TestInfer(t *testing.T) {
 			want: natlab.NAT{OnRST: natlab.DeleteAndBlock, BlockFor: 10 * time.Second}},
 
 		{name: "poisoning unknown", change: func(r *proto.NATReport) { r.Poisoned = 0 }, unknown: "poisoning"},
-		{name: "poisoned", change: func(r *proto.NATReport) { r.Poisoned = proto.TruthYes }, left: "poisoning"},
+		{name: "poisoned", change: func(r *proto.NATReport) { r.Poisoned = proto.TruthYes }, like: "dmz-poison"},
 		{name: "proxies unknown", change: func(r *proto.NATReport) { r.Proxied = 0 }, unknown: "a proxy that completes connections"},
-		{name: "proxied", change: func(r *proto.NATReport) { r.Proxied = proto.TruthYes }, left: "a proxy that completes connections"},
+		{name: "proxied", change: func(r *proto.NATReport) { r.Proxied = proto.TruthYes }, like: "proxy"},
 
 		{name: "hairpin unknown", change: func(r *proto.NATReport) { r.Hairpin = 0 }, unknown: "hairpinning"},
 		{name: "hairpin", change: func(r *proto.NATReport) { r.Hairpin = proto.AnswerAccepted }, want: natlab.NAT{Hairpin: natlab.HairpinExternal}},
@@ -138,16 +140,20 @@ func TestInfer(t *testing.T) {
 		{name: "hairpin ICMP", change: func(r *proto.NATReport) { r.Hairpin = proto.AnswerUnreachable }, left: "the ICMP error for a hairpin, which is dropped instead"},
 		{name: "hairpin ICMP, late", change: func(r *proto.NATReport) { r.Hairpin = proto.AnswerDelayed }, left: "the ICMP error for a hairpin, which is dropped instead"},
 
-		{name: "three NATs", change: func(r *proto.NATReport) { r.Hops = 4 }, left: "3 NATs in a row, of which there is one"},
+		{name: "three NATs", change: func(r *proto.NATReport) { r.Hops = 4 }, behind: 2},
+		{name: "four NATs", change: func(r *proto.NATReport) { r.Hops = 5 }, behind: 2, left: "4 NATs in a row, of which there are 3"},
 	} {
 		r := everything()
 		c.change(&r)
 		n := infer(partyWith(t, &r, "192.0.2.1:5", "10.0.0.1:5"))
-		if !reflect.DeepEqual(n.nat, c.want) || n.none != c.none || strings.Join(n.unknown, ", ") != c.unknown || strings.Join(n.left, ", ") != c.left {
+		if !reflect.DeepEqual(n.nat, c.want) || n.none != c.none || n.like != c.like || n.behind != c.behind || strings.Join(n.unknown, ", ") != c.unknown || strings.Join(n.left, ", ") != c.left {
 			t.Errorf("%s: %+v", c.name, n)
 		}
 		if said := n.String(); c.unknown != "" && !strings.Contains(said, "as of the ordinary NAT: "+c.unknown) || c.left != "" && !strings.Contains(said, "not rebuilt: "+c.left) {
 			t.Errorf("%s is described as %s", c.name, said)
+		}
+		if p := n.profile("initiator"); p.Name != "initiator" || c.like == "" && !c.none && !reflect.DeepEqual(*p.NAT, c.want) || c.like != "" && !p.Kernel {
+			t.Errorf("%s is rebuilt as %+v", c.name, p)
 		}
 	}
 }
