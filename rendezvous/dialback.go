@@ -12,7 +12,7 @@ import (
 // dialBacks are the SYNs that the server sends to clients which ask for them, to
 // find out what their NATs do. A SYN goes only to an endpoint of a connection
 // that the asking client has at that moment: its registration, or a STUN
-// connection on which it has shown its token. See docs/adr/013-dial-back.md.
+// connection on which it has shown its token. See docs/adr/014-dial-back.md.
 //
 // It is safe for concurrent use.
 type dialBacks struct {
