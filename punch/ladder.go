@@ -114,7 +114,8 @@ func (o *outlook) silent() bool { return o.nat.Unsolicited == proto.AnswerDroppe
 
 func (o *outlook) isPoisoned() bool { return o.nat.Poisoned == proto.TruthYes }
 
-// ttl is that of the side's quiet dials: with it they pass the side's own NATs.
+// ttl is that of the side's quiet dials: with it they pass the side's own NATs, and
+// end at the router behind the last (see proto.NATReport.Hops).
 // It stays below the least that a quiet dial accepts of what comes back.
 func (o *outlook) ttl() uint8 {
 	if !BehindNAT(o.party) {
@@ -132,6 +133,8 @@ func (p *Plan) climb(t *proto.Transcript) (opened bool) {
 	if t.Initiator.NAT == nil && t.Responder.NAT == nil || t.Initiator.Observed.Addr.Addr() == t.Responder.Observed.Addr.Addr() {
 		return false // they are neighbours, whatever their NAT does
 	}
+	p.pass(i)
+	p.pass(r)
 	alone := len(p.Initiator) == 1 && len(p.Responder) == 1
 	oneSocket := t.Initiator.PortMode == proto.PortSequential || t.Responder.PortMode == proto.PortSequential
 	switch reason := despair(i, r); {
@@ -154,6 +157,14 @@ func (p *Plan) climb(t *proto.Transcript) (opened bool) {
 		return true
 	}
 	return false
+}
+
+// pass has a side's quiet dials pass all of its NATs where there are several: one
+// that ends between them opens the nearest alone.
+func (p *Plan) pass(o *outlook) {
+	if ttl := o.ttl(); ttl > quietTTL {
+		p.Steps(o.role)[0].TTL = ttl
+	}
 }
 
 // hopelessTime is how long, besides a round trip, a hopeless pair's dials are

@@ -78,7 +78,7 @@ func blockNAT(low, high uint16) *proto.NATReport {
 // said is what a plan has one side do.
 type said struct {
 	Idea   Idea
-	Quiet  uint8 // TTL of the first dial
+	Quiet  uint8 // TTL of quiet dials, 0 for the least
 	Late   bool  // behind the plan's start
 	Volley Idea
 	TTL    uint8 // of the volley
@@ -108,6 +108,8 @@ func TestLadder(t *testing.T) {
 		{"values of another version", &proto.NATReport{Mapping: 99, Allocation: 99, Crossing: 99, Unsolicited: 99, OnReset: 99, Filtering: 99}, steadyNAT(), plain, plain, 0},
 		{"steady, steady", steadyNAT(), steadyNAT(), plain, plain, 0},
 		{"preserving although by port", edited(changingNAT(proto.AllocationPreserving), func(*proto.NATReport) {}), steadyNAT(), plain, plain, 0},
+		{"steady behind another, steady", edited(steadyNAT(), func(r *proto.NATReport) { r.Hops = 3 }), steadyNAT(), said{Idea: Plain, Quiet: 3}, plain, 0},
+		{"steady, steady behind more than there can be", steadyNAT(), edited(steadyNAT(), func(r *proto.NATReport) { r.Hops = 200 }), plain, said{Idea: Plain, Quiet: maxQuietTTL}, 0},
 		{"no NAT", &proto.NATReport{Mapping: proto.MappingNone}, steadyNAT(), plain, plain, 0},
 
 		{"sequential, steady", sequentialNAT(1), steadyNAT(), said{Idea: Opener, Quiet: 2}, said{Idea: Plain, Volley: Predicted}, 0},
@@ -139,8 +141,8 @@ func TestLadder(t *testing.T) {
 
 		{"blocked by refusals, RST", blockingNAT(), resetNAT(), said{Idea: Opener, Quiet: 3}, said{Idea: Follower, Late: true}, 0},
 		{"RST, blocked by refusals", resetNAT(), blockingNAT(), said{Idea: Follower, Late: true}, said{Idea: Opener, Quiet: 3}, 0},
-		{"blocked by refusals, silent", blockingNAT(), silentNAT(), plain, plain, 0},
-		{"both blocked by refusals", blockingNAT(), blockingNAT(), said{Idea: Opener, Quiet: 3}, said{Idea: Follower, Late: true}, 0},
+		{"blocked by refusals, silent", blockingNAT(), silentNAT(), said{Idea: Plain, Quiet: 3}, plain, 0},
+		{"both blocked by refusals", blockingNAT(), blockingNAT(), said{Idea: Opener, Quiet: 3}, said{Idea: Follower, Quiet: 3, Late: true}, 0},
 		{"poisoned, steady", poisonedNAT(), steadyNAT(), said{Idea: Follower, Late: true}, said{Idea: Opener, Quiet: 2}, 0},
 		{"steady, poisoned", steadyNAT(), poisonedNAT(), said{Idea: Opener, Quiet: 2}, said{Idea: Follower, Late: true}, 0},
 		{"strict, steady", strictNAT(proto.AnswerDropped), steadyNAT(), plain, plain, 0},

@@ -64,7 +64,7 @@ type Step struct {
 	Quiet bool `json:"quiet,omitempty"`
 	// Deaf means that no ICMP error is to end the first dial that is not quiet.
 	Deaf bool `json:"deaf,omitempty"`
-	// TTL is that of the step's quiet dials; 0 is what passes one NAT. Where there is
+	// TTL is that of the step's quiet dials; 0 is 2, which passes one NAT. Where there is
 	// none, they must end a router earlier: behind that may be the other side's NAT,
 	// which would hold their sequence numbers against us.
 	TTL uint8 `json:"ttl,omitempty"`

@@ -32,7 +32,8 @@ type quiet struct {
 const (
 	// quietTTL lets the SYN pass one NAT and die at the router behind it. With
 	// more it might pass a carrier's NAT, too, but also reach the peer's over a
-	// short way, which would hold its sequence number against us.
+	// short way, which would hold its sequence number against us: who has measured how
+	// many there are, states it, and Step.TTL is that.
 	quietTTL = 2
 	// deafTTL is half of what hosts send with. Hardly any two of them are as far
 	// apart, so the SYN arrives, and the peer's packets have more left.
