@@ -214,7 +214,7 @@ func recordedStep(w *recording.Won) string {
 	if w == nil {
 		return victory{}.step()
 	}
-	return victory{How: w.How, Kind: w.Kind, Attempt: w.Attempt}.step()
+	return victory{How: w.How, Kind: w.Kind, Idea: w.Idea, Attempt: w.Attempt}.step()
 }
 
 func wonInWords(w *recording.Won) string {

@@ -15,6 +15,7 @@ import (
 type victory struct {
 	How     string `json:"how,omitempty"`     // "dialled" or "accepted"; "" where it is not known
 	Kind    string `json:"kind,omitempty"`    // of the candidate
+	Idea    string `json:"idea,omitempty"`    // why it was dialled: punch.Idea; "" of an accepted one
 	Attempt int    `json:"attempt,omitempty"` // number of the dial or of the accepted socket at this side, from 1
 }
 
@@ -24,19 +25,24 @@ func victoryAt(far *proto.Party, events []punch.Event, remote netip.AddrPort) vi
 	if !found || far == nil {
 		return victory{}
 	}
-	v := victory{How: "dialled", Kind: punch.KindOf(far, e), Attempt: e.Attempt}
+	v := victory{How: "dialled", Kind: punch.KindOf(far, e), Idea: e.Idea.String(), Attempt: e.Attempt}
 	if e.Kind == punch.Accepted {
 		v.How = "accepted"
 	}
 	return v
 }
 
-// step names what has won, without the attempt: runs are counted by it.
+// step names what has won, without the attempt: runs are counted by it. That the
+// endpoint which the server observed is dialled goes without saying.
 func (v victory) step() string {
 	if v.How == "" {
 		return "unknown"
 	}
-	return strings.TrimSuffix(v.How+" "+v.Kind, " ")
+	step := strings.TrimSuffix(v.How+" "+v.Kind, " ")
+	if v.Idea != "" && v.Idea != punch.Plain.String() {
+		step += " (" + v.Idea + ")"
+	}
+	return step
 }
 
 // won says how the connection to an endpoint came about.
@@ -59,8 +65,12 @@ func (a *agent) wonLast() victory {
 }
 
 // reasonOf is why no direct connection came about, if that is what an error
-// says: the punch's own words.
+// says: why none was to be expected, or the punch's own words.
 func reasonOf(err error) string {
+	var hopeless *punch.HopelessError
+	if errors.As(err, &hopeless) {
+		return hopeless.Short()
+	}
 	if !errors.Is(err, peer.ErrNoDirect) {
 		return ""
 	}

@@ -90,6 +90,8 @@ type Event struct {
 	What    string `json:"event"`   // "dialled", "failed", …: punch.EventKind
 	Kind    string `json:"kind"`    // of the address; "" where none is meant
 	Address string `json:"address"`
+	Idea    string `json:"idea"`  // why that was dialled: punch.Idea; "" where nothing was
+	Dials   int    `json:"dials"` // of "aimed", that there will be, and of "spent", that there were; else 0
 	Errno   string `json:"errno"` // the name of the system's error, such as "ECONNREFUSED"; "" if there is none
 	Error   string `json:"error"` // in words; "" if there is none
 }
@@ -108,6 +110,7 @@ type Result struct {
 type Won struct {
 	How     string `json:"how"`  // "dialled" or "accepted"
 	Kind    string `json:"kind"` // of the candidate; "" if that is not known of an accepted one
+	Idea    string `json:"idea"` // of the dial; "" of an accepted one
 	Attempt int    `json:"attempt"`
 }
 

@@ -49,7 +49,7 @@ func record(do func(*Writer)) *bytes.Buffer {
 func connectOnce(w *Writer) {
 	w.Begin(t0)
 	w.Introduced(t0.Add(40*time.Millisecond), proto.Initiator, transcript())
-	w.Punched(t0.Add(50*time.Millisecond), punch.Event{At: -1500 * time.Microsecond, Attempt: 1, Kind: punch.Dialled, To: observed("198.51.100.1:6")})
+	w.Punched(t0.Add(50*time.Millisecond), punch.Event{At: -1500 * time.Microsecond, Attempt: 1, Kind: punch.Dialled, To: observed("198.51.100.1:6"), Idea: punch.Opener})
 	refused := fmt.Errorf("%w (%w)", punch.ErrRefused, os.NewSyscallError("connect", syscall.ECONNREFUSED))
 	w.Punched(t0.Add(90*time.Millisecond), punch.Event{At: 38 * time.Millisecond, Attempt: 1, Kind: punch.Failed, To: observed("198.51.100.1:6"), Err: refused})
 	w.Punched(t0.Add(130*time.Millisecond), punch.Event{At: 80 * time.Millisecond, Attempt: 2, Kind: punch.Accepted, To: observed("10.0.0.2:6")})
@@ -86,13 +86,13 @@ func TestRoundTrip(t *testing.T) {
 	if got := in.Responder.NAT.Report(); !reflect.DeepEqual(got, transcript().Responder.NAT) {
 		t.Errorf("%+v", got)
 	}
-	if want := (Event{At: -1500, Attempt: 1, What: "dialled", Kind: "observed", Address: "198.51.100.1:6"}); len(first.Events) != 3 || first.Events[0] != want {
+	if want := (Event{At: -1500, Attempt: 1, What: "dialled", Kind: "observed", Address: "198.51.100.1:6", Idea: "opener"}); len(first.Events) != 3 || first.Events[0] != want {
 		t.Errorf("%+v", first.Events)
 	}
 	if e := first.Events[1]; !strings.HasSuffix(e.Errno, "ECONNREFUSED") || e.What != "failed" || !strings.Contains(e.Error, "refused") {
 		t.Errorf("%+v", e)
 	}
-	if r := first.Result; !r.Connected || r.TookMS != 200 || r.RTTMS != 41.5 || *r.Won != (Won{"accepted", "host", 2}) {
+	if r := first.Result; !r.Connected || r.TookMS != 200 || r.RTTMS != 41.5 || *r.Won != (Won{"accepted", "host", "", 2}) {
 		t.Errorf("%+v %+v", r, r.Won)
 	}
 	if second.Introduction != nil || second.Result == nil || second.Result.Failure != "offline" || second.Result.TookMS != 1000 {

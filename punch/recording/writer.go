@@ -85,7 +85,7 @@ func (w *Writer) Punched(at time.Time, e punch.Event) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.events = append(w.events, e)
-	line := &Event{At: e.At.Microseconds(), Attempt: e.Attempt, What: e.Kind.String(), Address: addrPort(e.To.Addr)}
+	line := &Event{At: e.At.Microseconds(), Attempt: e.Attempt, What: e.Kind.String(), Address: addrPort(e.To.Addr), Idea: e.Idea.String(), Dials: e.Dials}
 	if e.To.Addr.IsValid() {
 		line.Kind = e.To.Kind.String()
 	}
@@ -101,7 +101,7 @@ func (w *Writer) Connected(at time.Time, remote netip.AddrPort, rtt time.Duratio
 	defer w.mu.Unlock()
 	r := &Result{Connected: true, Remote: addrPort(remote), RTTMS: milliseconds(rtt)}
 	if e, found := punch.Winner(w.events, remote); found && w.far != nil {
-		r.Won = &Won{How: "dialled", Kind: punch.KindOf(w.far, e), Attempt: e.Attempt}
+		r.Won = &Won{How: "dialled", Kind: punch.KindOf(w.far, e), Idea: e.Idea.String(), Attempt: e.Attempt}
 		if e.Kind == punch.Accepted {
 			r.Won.How = "accepted"
 		}
