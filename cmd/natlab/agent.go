@@ -31,6 +31,7 @@ type order struct {
 	Answer bool   // start
 	Allow  []proto.ID
 	Expose map[string]string // start: more targets
+	Study  bool              // start: "registered" is only said when the node has measured its NATs
 	// Freeze has the agent stop itself (SIGSTOP) when it has the transcript and
 	// has sent nothing yet; whoever reads "frozen" is to continue it.
 	Freeze bool
@@ -155,6 +156,9 @@ func (a *agent) start(o order) {
 	a.mu.Unlock()
 	if err == nil {
 		err = a.node.Start(context.Background())
+	}
+	if err == nil && o.Study {
+		a.node.Study(context.Background()) // who can't measure connects without a report
 	}
 	if err != nil {
 		a.fail(err)

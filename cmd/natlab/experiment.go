@@ -11,9 +11,7 @@ import (
 	"time"
 
 	"github.com/peerd/peerd/proto"
-	"github.com/peerd/peerd/proto/identity"
 	"github.com/peerd/peerd/punch/natlab"
-	"github.com/peerd/peerd/rendezvous"
 )
 
 // cell is one experiment: two NATs, the path between them, and how long one side
@@ -25,6 +23,9 @@ type cell struct {
 	Loss   float64
 	Rate   int64     // bits per second, each way; 0 is unlimited
 	Ports  portModes // of the nodes
+	// Reports says which nodes, A's and B's, have measured their NATs before they
+	// connect.
+	Reports [2]bool
 }
 
 func (c cell) String() string {
@@ -79,11 +80,10 @@ type outcome struct {
 
 // bench is a lab with a server and an agent on each host.
 type bench struct {
-	cell   cell
-	lab    *natlab.Lab
-	server *rendezvous.Server
-	url    proto.ServerURL
-	a, b   *conductor
+	cell cell
+	lab  *natlab.Lab
+	url  proto.ServerURL
+	a, b *conductor
 }
 
 // newBench builds the lab of a cell. Close it in the end.
@@ -110,14 +110,9 @@ func newBenchIn(c cell, cfg natlab.Config) (b *bench, err error) {
 
 // populate starts the server and the agents.
 func (b *bench) populate() (err error) {
-	key := identity.Generate()
-	b.server = rendezvous.NewServer(rendezvous.ServerConfig{Key: key})
-	l, err := b.lab.Server.Listen(fmt.Sprintf(":%d", proto.DefaultPort))
-	if err != nil {
+	if b.url, err = startHub(b.lab); err != nil {
 		return err
 	}
-	go b.server.Serve(l) // until close
-	b.url = proto.ServerURL{Host: b.lab.Server.Addr().String(), Port: proto.DefaultPort, Key: key.ID()}
 	filters := b.cell.Ports.filters()
 	if b.a, err = conduct(b.lab.A, filters[0]); err != nil {
 		return err
@@ -126,20 +121,15 @@ func (b *bench) populate() (err error) {
 	return err
 }
 
-func (b *bench) close() error {
-	if b.server != nil {
-		b.server.Close()
-	}
-	return b.lab.Close()
-}
+func (b *bench) close() error { return b.lab.Close() }
 
 // run makes one connection between two fresh nodes. If the cell freezes, the
 // initiator is frozen in even runs and the responder in odd ones.
 func (b *bench) run(n int) (o outcome) {
 	frozen := b.frozen(n)
 	err := errors.Join(
-		b.a.start(order{Op: "start", Server: b.url.String(), Freeze: frozen == b.a}),
-		b.b.start(order{Op: "start", Server: b.url.String(), Answer: true, Allow: []proto.ID{b.a.id}, Freeze: frozen == b.b}),
+		b.a.start(order{Op: "start", Server: b.url.String(), Study: b.cell.Reports[0], Freeze: frozen == b.a}),
+		b.b.start(order{Op: "start", Server: b.url.String(), Study: b.cell.Reports[1], Answer: true, Allow: []proto.ID{b.a.id}, Freeze: frozen == b.b}),
 	)
 	if err == nil {
 		err = b.cell.Ports.check(b.a.mode, b.b.mode)

@@ -102,7 +102,7 @@ func (p *program) rootCommand() *cobra.Command {
 		cmd.RunE = p.begin(inLab(cmd.RunE))
 		root.AddCommand(cmd)
 	}
-	for _, cmd := range []*cobra.Command{newProfilesCommand(), newAgentCommand(), newAppCommand()} {
+	for _, cmd := range []*cobra.Command{newProfilesCommand(), newAgentCommand(), newHubCommand(), newAppCommand()} {
 		cmd.RunE = p.begin(cmd.RunE)
 		root.AddCommand(cmd)
 	}
@@ -137,6 +137,16 @@ func newAgentCommand() *cobra.Command {
 		Hidden: true,
 		Args:   cobra.NoArgs,
 		RunE:   func(*cobra.Command, []string) error { return runAgent(os.Stdin, os.Stdout) },
+	}
+}
+
+func newHubCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:    hubArg + " ADDR ALTERNATE",
+		Short:  "Be the server of the lab until standard input ends",
+		Hidden: true,
+		Args:   cobra.ExactArgs(2),
+		RunE:   func(_ *cobra.Command, args []string) error { return runHub(args[0], args[1], os.Stdin, os.Stdout) },
 	}
 }
 

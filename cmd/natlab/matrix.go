@@ -130,7 +130,7 @@ func (m *matrix) plan(wanted *regexp.Regexp) {
 		for _, rtt := range m.rtts {
 			for _, a := range names {
 				for _, b := range names {
-					c := cell{A: a, B: b, RTT: rtt, Loss: loss}
+					c := cell{A: a, B: b, RTT: rtt, Loss: loss, Reports: [2]bool{true, true}}
 					if e, _ := expectations.of(a, b); e.Class != classNone && wanted.MatchString(c.String()) {
 						m.cells = append(m.cells, c)
 					}

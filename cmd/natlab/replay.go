@@ -134,7 +134,8 @@ func newReplayCase(at recording.Attempt) (*replayCase, error) {
 		}
 	}
 	c.place(in.Initiator.RTT, in.Responder.RTT)
-	c.cell = cell{A: "initiator", B: "responder", RTT: c.cfg.RTT, Ports: portModes{modeOf(in.Initiator), modeOf(in.Responder)}}
+	c.cell = cell{A: "initiator", B: "responder", RTT: c.cfg.RTT, Ports: portModes{modeOf(in.Initiator), modeOf(in.Responder)},
+		Reports: [2]bool{in.Initiator.NAT != nil, in.Responder.NAT != nil}}
 	if in.PlanVersion != proto.PlanVersion {
 		c.notes = append(c.notes, fmt.Sprintf("the plan had version %d, and now has %d", in.PlanVersion, proto.PlanVersion))
 	}

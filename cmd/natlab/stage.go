@@ -1,13 +1,10 @@
 package main
 
 import (
-	"fmt"
 	"sync"
 
 	"github.com/peerd/peerd/proto"
-	"github.com/peerd/peerd/proto/identity"
 	"github.com/peerd/peerd/punch/natlab"
-	"github.com/peerd/peerd/rendezvous"
 )
 
 // stage is a lab with a rendezvous server on its server host.
@@ -23,22 +20,10 @@ func newStage(cfg natlab.Config) (*stage, error) {
 	if err != nil {
 		return nil, err
 	}
-	key := identity.Generate()
-	l, err := lab.Server.Listen(fmt.Sprintf(":%d", proto.DefaultPort))
-	if err != nil {
+	s := &stage{lab: lab, close: sync.OnceFunc(func() { lab.Close() })}
+	if s.url, err = startHub(lab); err != nil {
 		lab.Close()
 		return nil, err
 	}
-	server := rendezvous.NewServer(rendezvous.ServerConfig{Key: key})
-	var serving sync.WaitGroup
-	serving.Go(func() { server.Serve(l) })
-	return &stage{
-		lab: lab,
-		url: proto.ServerURL{Host: lab.Server.Addr().String(), Port: proto.DefaultPort, Key: key.ID()},
-		close: sync.OnceFunc(func() {
-			lab.Close() // first the peers, so that they leave nobody waiting
-			server.Close()
-			serving.Wait()
-		}),
-	}, nil
+	return s, nil
 }
