@@ -267,7 +267,7 @@ type configSchema struct {
 const peersTable = "peers"
 
 // sharedFlags are flags of some commands that stand at the top level.
-var sharedFlags = []string{"local-port", portModeName, "expose", "allow", "stun"}
+var sharedFlags = []string{"local-port", portModeName, noGuessName, "expose", "allow", "stun"}
 
 // schemaOf returns what a file may have. Each command that has settable flags
 // of its own has a table, in which the flags of all commands may stand, too:

@@ -84,6 +84,7 @@ with SIGINT (exit code 130), SIGTERM (143) or SIGHUP (129; nohup keeps it).`,
 	f.VisitAll(func(flag *pflag.Flag) { cmd.RegisterFlagCompletionFunc(flag.Name, cobra.NoFileCompletions) })
 	f.Uint16Var(&o.localPort, "local-port", 0, "local TCP `PORT` for the peer and the server (default a free one)")
 	portModeFlag(cmd)
+	noGuessFlag(cmd)
 	f.DurationVar(&o.timeout, "timeout", 30*time.Second, "wait up to `LIMIT` for a peer that is offline, and for the connection; later, too, connections that come in wait this long for it")
 	f.StringVar(&o.record, "record", "", "write to a new `FILE` what both sides knew of each other, what was tried and what came of it, to look at or for \"natlab replay\" (docs/json.md); it has addresses, but no keys")
 	once(f, "record")

@@ -45,6 +45,7 @@ unless something fails; -v shows each step.`,
 	f := cmd.Flags()
 	f.Uint16Var(&o.localPort, "local-port", 0, "local TCP `PORT` for everything (default a free one)")
 	portModeFlag(cmd)
+	noGuessFlag(cmd)
 	f.DurationVar(&o.timeout, "timeout", 30*time.Second, "exit with 124 if the target has not answered within `LIMIT`")
 	return cmd
 }

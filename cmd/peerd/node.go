@@ -46,5 +46,5 @@ func (p *program) nodeConfig(cmd *cobra.Command, log *slog.Logger) (peer.Config,
 	if p.names.self == p.names.peer {
 		return peer.Config{}, &usageError{cmd, "PEER is this machine's own ID: take the one that \"peerd id\" prints on the other machine"}
 	}
-	return peer.Config{Key: key, Server: server, PortMode: portModeOf(cmd.Flags()), Agent: "peerd/" + version, Logger: log}, nil
+	return peer.Config{Key: key, Server: server, PortMode: portModeOf(cmd.Flags()), NoGuess: noGuessOf(cmd.Flags()), Agent: "peerd/" + version, Logger: log}, nil
 }

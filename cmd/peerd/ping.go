@@ -52,6 +52,7 @@ With --json, a line a probe: {"peer", "seq", "path", "remote", "time_ms"}.`,
 	f.DurationVar(&o.interval, "interval", time.Second, "`TIME` between probes")
 	f.DurationVar(&o.timeout, "timeout", 30*time.Second, "exit with 124 if connecting, or a probe, takes longer than `LIMIT`")
 	portModeFlag(cmd)
+	noGuessFlag(cmd)
 	return cmd
 }
 

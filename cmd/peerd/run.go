@@ -48,6 +48,7 @@ TARGET is a port number of this machine's loopback, HOST:PORT, unix:/path or jus
 	f.Uint16Var(&o.localPort, "local-port", 0, "local TCP `PORT` for everything (default a free one)")
 	stunFlag(cmd, &o.stun)
 	portModeFlag(cmd)
+	noGuessFlag(cmd)
 	return cmd
 }
 
