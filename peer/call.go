@@ -298,7 +298,7 @@ func (n *Node) attempt(ctx context.Context, w wish) (*Session, error) {
 		if s := n.newest(w.peer); s != nil {
 			return s, nil // nobody has told this call yet that it has ended
 		}
-		n.refresh(ctx)
+		n.prepare(ctx)
 		intro, err := n.client.IntroduceWithin(ctx, w.wait(), w.peer, n.candidates())
 		m := n.meetingWith(w.peer)
 		switch {

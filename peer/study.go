@@ -17,7 +17,9 @@ import (
 // study is what a node knows of the NATs in front of it, and how it comes to know
 // it: it measures once it is registered and has nothing else to do, and anew when
 // it is somewhere else. What was found stays known for the places where it was
-// last. A punch has precedence: measuring stops when one begins.
+// last. A punch has precedence: measuring stops when one begins. So who connects to a
+// peer at once, as a command does, has no time to measure; but where the server sees
+// another port than the node's own, it takes a glimpse first.
 //
 // The fields are guarded by Node.mu, but for the channels.
 type study struct {
@@ -25,9 +27,13 @@ type study struct {
 	one   chan struct{} // full while somebody measures or samples
 	here  rendezvous.State
 	found *nat.Result // here; nil if it has not been measured
-	known map[place]*nat.Result
-	order []place            // of known, oldest first
-	stop  context.CancelFunc // ends the measurement under way, or nil
+	// glimpsed is what a glimpse has shown here, if anything, and glanced where the
+	// latest one was taken.
+	glimpsed *nat.Result
+	glanced  place
+	known    map[place]*nat.Result
+	order    []place            // of known, oldest first
+	stop     context.CancelFunc // ends the measurement under way, or nil
 }
 
 // place is where a node is in the networks: its own address and that of its
@@ -57,8 +63,18 @@ func (s *study) init() {
 
 // registeredLocked notes from where the node is registered now.
 func (s *study) registeredLocked(here rendezvous.State) {
-	s.here, s.found = here, s.known[placeOf(here)]
+	if s.here, s.found = here, s.known[placeOf(here)]; s.glanced != placeOf(here) {
+		s.glimpsed = nil
+	}
 	s.wake()
+}
+
+// bestLocked is the most that is known here; nil if nothing is.
+func (s *study) bestLocked() *nat.Result {
+	if s.found != nil {
+		return s.found
+	}
+	return s.glimpsed
 }
 
 func placeOf(s rendezvous.State) place { return place{s.Local.Addr(), s.Observed.Addr()} }
@@ -304,18 +320,70 @@ func endpoints(addr netip.Addr, ports []uint16) (list []netip.AddrPort) {
 func (n *Node) natReport() *proto.NATReport {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.study.found == nil {
+	best := n.study.bestLocked()
+	if best == nil {
 		return nil
 	}
-	r := n.study.found.NATReport
+	r := best.NATReport
 	if len(r.Samples) > 0 {
-		r.Age = uint32(min(time.Since(n.study.found.Sampled).Microseconds(), 1<<32-1))
+		r.Age = uint32(min(time.Since(best.Sampled).Microseconds(), 1<<32-1))
 	}
 	return &r
 }
 
 // sampleLimit bounds what a punch waits for samples.
 const sampleLimit = 900 * time.Millisecond
+
+// prepare finds out what a request for an introduction is to state, as far as that
+// is not known yet. It costs nothing where the NAT, if there is one, keeps ports.
+func (n *Node) prepare(ctx context.Context) {
+	if here, ok := n.needsGlimpse(); ok {
+		n.glimpse(ctx, here)
+		return
+	}
+	n.refresh(ctx)
+}
+
+// glimpseLimit bounds what a request waits for a glimpse.
+const glimpseLimit = 2 * time.Second
+
+// glimpse has a quick look at what the NATs do.
+func (n *Node) glimpse(ctx context.Context, here rendezvous.State) {
+	ctx, cancel := context.WithTimeout(ctx, glimpseLimit)
+	defer cancel()
+	select {
+	case n.study.one <- struct{}{}:
+		defer func() { <-n.study.one }()
+	case <-ctx.Done():
+		return
+	}
+	found, err := nat.Glimpse(ctx, n.natConfig(here))
+	if err != nil {
+		n.cfg.Logger.Debug("a quick look at the NATs failed", "err", err)
+		return
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.study.glanced == placeOf(n.study.here) {
+		n.study.glimpsed = &found
+	}
+}
+
+// needsGlimpse reports whether nothing is known here, though the server sees another
+// port than the node's own. There is one glimpse for a place.
+func (n *Node) needsGlimpse() (rendezvous.State, bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	s := &n.study
+	switch {
+	case !n.registered, n.mode == reuse.Sequential, len(s.here.Probing.Ports) == 0,
+		s.here.Local.Port() == s.here.Observed.Port(), s.found != nil, s.glanced == placeOf(s.here):
+		return rendezvous.State{}, false
+	}
+	s.glanced = placeOf(s.here)
+	s.interruptLocked()
+	return s.here, true
+}
 
 // refresh makes fresh mappings where peers have to predict the next one. It costs
 // nothing elsewhere.
@@ -337,6 +405,10 @@ func (n *Node) refresh(ctx context.Context) {
 	fresh.Resample(ctx, cfg.Net, cfg.Near[0])
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	if found == n.study.glimpsed {
+		n.study.glimpsed = &fresh
+		return
+	}
 	n.study.learnLocked(placeOf(here), &fresh)
 }
 
@@ -344,7 +416,7 @@ func (n *Node) refresh(ctx context.Context) {
 func (n *Node) needsSamples() (rendezvous.State, *nat.Result) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	found := n.study.found
+	found := n.study.bestLocked()
 	if found == nil || !found.NeedsSamples() || !n.registered || len(n.study.here.Probing.Ports) == 0 {
 		return rendezvous.State{}, nil
 	}

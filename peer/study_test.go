@@ -97,7 +97,7 @@ func TestSamplesBeforeAPunch(t *testing.T) {
 	for _, n := range []*Node{a, b} {
 		n.mu.Lock()
 		n.study.learnLocked(placeOf(n.study.here), &nat.Result{NATReport: proto.NATReport{
-			Allocation: proto.AllocationSequential, Delta: 1, Samples: []uint16{1, 2, 3},
+			Mapping: proto.MappingAddressPortDependent, Allocation: proto.AllocationSequential, Delta: 1, Samples: []uint16{1, 2, 3},
 		}, Sampled: time.Now().Add(-time.Hour)})
 		n.mu.Unlock()
 	}
@@ -111,6 +111,41 @@ func TestSamplesBeforeAPunch(t *testing.T) {
 		if r := n.natReport(); len(r.Samples) != 8 || r.Age > 10_000_000 || r.Allocation != proto.AllocationSequential {
 			t.Errorf("told %+v", r)
 		}
+	}
+}
+
+// Who connects at once takes a glimpse before it asks for an introduction where the
+// server sees another port than its own, once; and elsewhere does not.
+func TestGlimpseBeforeARequest(t *testing.T) {
+	url, _ := startProbedServer(t, true)
+	caller := identity.Generate()
+	b := startNode(t, Config{Server: url, Answer: true, Allow: []proto.ID{caller.ID()}})
+	for _, changed := range []bool{false, true} {
+		told := make(chan *proto.NATReport, 8)
+		a := startNode(t, Config{Server: url, Key: caller, Events: func(e Event) {
+			if e.Kind == Introduced {
+				told <- e.Transcript.Party(e.Role).NAT
+			}
+		}})
+		if changed { // as if a NAT had changed it
+			a.mu.Lock()
+			a.study.here.Observed = netip.AddrPortFrom(a.study.here.Observed.Addr(), a.study.here.Observed.Port()^1)
+			a.mu.Unlock()
+		}
+		if _, err := a.Connect(within(t, 10*time.Second), b.ID()); err != nil {
+			t.Fatal(err)
+		}
+		r := <-told
+		if (r != nil) != changed || changed && (r.Mapping != proto.MappingAddressPortDependent || r.Allocation != proto.AllocationPreserving) {
+			t.Errorf("with another port %v: peers are told %+v", changed, r)
+		}
+		if _, again := a.needsGlimpse(); again {
+			t.Error("there would be a second glimpse")
+		}
+		if st := a.Status(); st.NAT != nil {
+			t.Errorf("a glimpse counts as a measurement: %+v", st.NAT)
+		}
+		a.Close()
 	}
 }
 

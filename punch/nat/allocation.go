@@ -125,6 +125,20 @@ func sequential(samples []Sight) (Allocation, bool) {
 	return a, true
 }
 
+// asMapped puts samples in the order in which a NAT that allocates in sequence has
+// made the mappings: a prediction goes on from the last.
+func asMapped(samples []Sight) []Sight {
+	if len(samples) < leastSamples {
+		return samples
+	}
+	if _, ok := stridesOf(samples); !ok {
+		if sorted, ok := reordered(samples); ok {
+			return sorted
+		}
+	}
+	return samples
+}
+
 const (
 	// closeTogether is the span of ports that count as a sequence although they did
 	// not come in order: eight drawn from the smallest blocks, 512, lie in no such span

@@ -218,3 +218,20 @@ func FuzzInferAllocation(f *testing.F) {
 		}
 	})
 }
+
+// A prediction goes on from the newest port, which is not the last sample's if
+// packets have overtaken each other.
+func TestPortsInTheirOrder(t *testing.T) {
+	for name, c := range map[string]struct{ outside, want []uint16 }{
+		"in order":         {[]uint16{4001, 4002, 4003, 4004}, []uint16{4001, 4002, 4003, 4004}},
+		"overtaken":        {[]uint16{4001, 4002, 4004, 4003}, []uint16{4001, 4002, 4003, 4004}},
+		"downwards":        {[]uint16{4004, 4003, 4001, 4002}, []uint16{4004, 4003, 4002, 4001}},
+		"starting over":    {[]uint16{65534, 65535, 1024, 1025}, []uint16{65534, 65535, 1024, 1025}},
+		"at random":        {[]uint16{4001, 60000, 20000, 30000}, []uint16{4001, 60000, 20000, 30000}},
+		"too few to judge": {[]uint16{4002, 4001}, []uint16{4002, 4001}},
+	} {
+		if got := portsOf(sightsOf(c.outside...)); !slices.Equal(got, c.want) {
+			t.Errorf("%s: %v, want %v", name, got, c.want)
+		}
+	}
+}

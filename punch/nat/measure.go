@@ -133,9 +133,11 @@ func (r *Result) Resample(ctx context.Context, n Net, to netip.AddrPort) {
 	}
 }
 
-// NeedsSamples reports whether a prediction needs to know the latest mappings.
+// NeedsSamples reports whether a prediction needs to know the latest mappings: not
+// where the one that the server sees is everybody's, nor where nothing follows from
+// them.
 func (r *Result) NeedsSamples() bool {
-	return r.Allocation == proto.AllocationSequential || r.Allocation == proto.AllocationBlock || r.Allocation == proto.AllocationRandom
+	return changes(r.Mapping) && (r.Allocation == proto.AllocationSequential || r.Allocation == proto.AllocationBlock)
 }
 
 func repeat(to netip.AddrPort, n int) (list []netip.AddrPort) {
@@ -193,6 +195,14 @@ func (m *measuring) allocate(ctx context.Context) {
 // look looks from the node's own port at different endpoints, and at one of them
 // twice if that can make a difference.
 func (m *measuring) look(ctx context.Context) {
+	m.lookAround(ctx)
+	if any, same := compare(m.views.first, m.views.near[:min(len(m.views.near), 1)]); any && !same {
+		m.views.again = m.cfg.Net.Look(ctx, true, m.cfg.Near[:1])[0]
+	}
+}
+
+// lookAround looks once at each endpoint.
+func (m *measuring) lookAround(ctx context.Context) {
 	m.views = views{first: m.cfg.Home}
 	if !m.cfg.OwnPort {
 		return
@@ -200,9 +210,6 @@ func (m *measuring) look(ctx context.Context) {
 	near := min(len(m.cfg.Near), 2)
 	seen := m.cfg.Net.Look(ctx, true, append(m.cfg.Near[:near:near], m.cfg.Far...))
 	m.views.near, m.views.far = seen[:near], seen[near:]
-	if any, same := compare(m.views.first, m.views.near[:min(near, 1)]); any && !same {
-		m.views.again = m.cfg.Net.Look(ctx, true, m.cfg.Near[:1])[0]
-	}
 }
 
 // wait is for how long an answer is awaited that takes a number of round trips.
@@ -422,11 +429,16 @@ func (m *measuring) result() Result {
 		delete(m.why, FieldHops)
 	}
 	m.explain()
-	found := Result{NATReport: *r, Why: m.why, At: time.Now(), Took: time.Since(m.began)}
+	return m.found()
+}
+
+// found is the report and when it was made.
+func (m *measuring) found() Result {
+	r := Result{NATReport: m.report, Why: m.why, At: time.Now(), Took: time.Since(m.began)}
 	if len(r.Samples) > 0 {
-		found.Sampled = m.fresh[len(m.fresh)-1].At
+		r.Sampled = m.fresh[len(m.fresh)-1].At
 	}
-	return found
+	return r
 }
 
 // allocation fills in what was found about the ports.
@@ -441,7 +453,7 @@ func (m *measuring) allocation(a Allocation) {
 
 // portsOf are the outside ports, of which a report holds the newest.
 func portsOf(sights []Sight) (ports []uint16) {
-	for _, s := range ofOneAddress(sights) {
+	for _, s := range asMapped(ofOneAddress(sights)) {
 		ports = append(ports, s.Outside.Port())
 	}
 	return ports[max(0, len(ports)-proto.MaxNATSamples):]

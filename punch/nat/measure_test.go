@@ -400,14 +400,83 @@ func TestMeasureNeedsAServer(t *testing.T) {
 	}
 }
 
+// What is found out in a hurry, with how many connections and in how many round
+// trips.
+func TestGlimpse(t *testing.T) {
+	changing := func(w *model) { w.mapping = proto.MappingAddressPortDependent }
+	for name, c := range map[string]struct {
+		nat     func(*model)
+		want    proto.NATReport
+		samples int
+		made    int
+		took    time.Duration
+	}{
+		"an ordinary NAT": {func(*model) {}, proto.NATReport{Mapping: proto.MappingEndpointIndependent}, 0, 4, 2 * modelRTT},
+		"a carrier's, that changes ports once": {func(w *model) { w.allocate = jump },
+			proto.NATReport{Mapping: proto.MappingEndpointIndependent}, 0, 4, 2 * modelRTT},
+		"in sequence": {func(w *model) { changing(w); w.allocate = count },
+			proto.NATReport{Mapping: proto.MappingAddressPortDependent, Allocation: proto.AllocationSequential, Delta: 1, Confidence: 99}, 8, 12, 6*modelRTT + othersTime},
+		"at random": {func(w *model) { changing(w); w.allocate = jump },
+			proto.NATReport{Mapping: proto.MappingAddressPortDependent, Allocation: proto.AllocationRandom, Confidence: 100}, 8, 12, 6*modelRTT + othersTime},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := home()
+				c.nat(w)
+				cfg := w.config()
+				w.made = 0
+				r, err := Glimpse(t.Context(), cfg)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if len(r.Samples) != c.samples || r.Sampled.IsZero() != (c.samples == 0) || w.made != c.made || r.Took > c.took {
+					t.Errorf("%d samples, %d connections, %v", len(r.Samples), w.made, r.Took)
+				}
+				r.Samples = nil
+				if !reflect.DeepEqual(r.NATReport, c.want) {
+					t.Errorf("%+v", r.NATReport)
+				}
+			})
+		})
+	}
+	if _, err := Glimpse(t.Context(), Config{}); !errors.Is(err, ErrNoServer) {
+		t.Error(err)
+	}
+	ended, end := context.WithCancel(t.Context())
+	end()
+	if _, err := Glimpse(ended, home().config()); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+}
+
+func TestNeedsSamples(t *testing.T) {
+	for _, test := range []struct {
+		mapping    proto.NATMapping
+		allocation proto.NATAllocation
+		want       bool
+	}{
+		{proto.MappingAddressPortDependent, proto.AllocationSequential, true},
+		{proto.MappingAddressDependent, proto.AllocationSequential, true},
+		{proto.MappingPerConnection, proto.AllocationBlock, true},
+		{proto.MappingAddressPortDependent, proto.AllocationRandom, false},
+		{proto.MappingAddressPortDependent, proto.AllocationPreserving, false},
+		{proto.MappingEndpointIndependent, proto.AllocationSequential, false}, // a plain NAT
+		{proto.MappingEndpointIndependent, proto.AllocationBlock, false},
+		{proto.MappingNone, proto.AllocationPreserving, false},
+		{proto.MappingUnknown, proto.AllocationUnknown, false},
+	} {
+		r := Result{NATReport: proto.NATReport{Mapping: test.mapping, Allocation: test.allocation}}
+		if got := r.NeedsSamples(); got != test.want {
+			t.Errorf("%v, %v: %v", test.mapping, test.allocation, got)
+		}
+	}
+}
+
 func TestResample(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := home()
 		w.allocate = count
-		r := Result{NATReport: proto.NATReport{Allocation: proto.AllocationSequential, Samples: []uint16{1}}}
-		if !r.NeedsSamples() || (&Result{NATReport: homeReport()}).NeedsSamples() {
-			t.Error("who needs samples is wrong")
-		}
+		r := Result{NATReport: proto.NATReport{Mapping: proto.MappingAddressPortDependent, Allocation: proto.AllocationSequential, Samples: []uint16{1}}}
 		r.Resample(t.Context(), w, netip.AddrPortFrom(serverAddr, 7879))
 		if want := []uint16{30001, 30002, 30003, 30004, 30005, 30006, 30007, 30008}; !slices.Equal(r.Samples, want) || r.Sampled.IsZero() {
 			t.Errorf("%+v", r)
