@@ -116,9 +116,11 @@ var (
 	}
 )
 
-// expectedReport is what a node should find out, given what its NAT does. That is
+// expectedReport is what a node should find out, given what its NATs do. That is
 // less than all of it where a node cannot know: who answers nothing does not tell
-// which outside port it sees; and nobody is kept out where everybody is let in.
+// which outside port it sees; nobody is kept out where everybody is let in; and what
+// a NAT's own address answers does not matter where its mappings let everybody on to
+// the next NAT.
 func expectedReport(p natlab.Profile, b natlab.Behaviour, second bool) diagnosed {
 	d := diagnosed{
 		"mapping": "none", "allocation": "preserving", "pooling": "unknown", "hops": "1", "proxied": "no", "on_reset": "unknown",
@@ -131,15 +133,23 @@ func expectedReport(p natlab.Profile, b natlab.Behaviour, second bool) diagnosed
 	foreseeable := b.Mapping == natlab.EIM || b.Mapping == natlab.ADM
 	if b.Translated {
 		d["mapping"], d["allocation"] = reportedMapping[b.Mapping].String(), reportedAllocation[b.Allocation].String()
-		d["pooling"], d["hops"] = "paired", "2"
+		d["pooling"], d["hops"] = "paired", fmt.Sprint(b.NATs+1)
 		switch {
 		case !foreseeable:
 			d["crossing"] = "unknown"
-		case b.Filtering == natlab.APDF && p.Kernel:
-			d["on_reset"] = "deleted" // LINUX-TCP.md, 12
-		case b.Filtering == natlab.APDF:
-			d["on_reset"] = reportedPolicy[p.NAT.OnRST].String()
+		case b.Filtering == natlab.APDF && b.InboundAfterOutbound == natlab.Accepted:
+			d["on_reset"] = reportedPolicy[onReset(b)].String()
 		}
+	}
+	if p.Outer != nil {
+		d["unsolicited"] = proto.AnswerReset.String() // the carrier's NAT lets everybody in, and openwrt behind it answers
+	}
+	if b.Pooling == natlab.Arbitrary {
+		d["pooling"] = "arbitrary"
+		delete(d, "allocation") // is judged by the few mappings that have one address
+	}
+	if b.Terminated {
+		d["proxied"], d["hops"], d["hairpin"] = "yes", "0", "accepted" // at the first hop, whoever is dialled
 	}
 	if second {
 		return d
@@ -153,12 +163,28 @@ func expectedReport(p natlab.Profile, b natlab.Behaviour, second bool) diagnosed
 	return d
 }
 
+// onReset is what a RST does as far as a node can see. A NAT that keeps the mapping,
+// and a first SYN's sequence number for it, lets no other socket answer: the way in is
+// as closed as if the mapping were gone.
+func onReset(b natlab.Behaviour) natlab.ErrorPolicy {
+	if b.OnRST == natlab.Keep && b.Tracking == natlab.Strict {
+		return natlab.Delete
+	}
+	return b.OnRST
+}
+
 // reportRTT is the round trip between A and B, so twice that to the server.
 const reportRTT = 40 * time.Millisecond
+
+// sampledReports are the profiles of a sample: one for each thing that differs.
+var sampledReports = []string{"public", "linux-open", "proxy", "rfc5382", "strict-no-so", "sym-seq", "rst-kill", "cgn-arbitrary", "cgn-eim", "double", "user-icmp"}
 
 // reports has a node behind each profile say what it has found out, some times.
 func reports(ctx context.Context, g ground, second bool) (f finding, err error) {
 	profiles := natlab.Profiles()
+	if !g.whole {
+		profiles = slices.DeleteFunc(profiles, func(p natlab.Profile) bool { return !slices.Contains(sampledReports, p.Name) })
+	}
 	found := make([]reported, len(profiles))
 	// Two at a time: what is measured should not wait for a processor.
 	turns := make(chan struct{}, 2)
@@ -272,7 +298,11 @@ func probeTwice(lab *natlab.Lab) (natlab.Behaviour, error) {
 // newProbedWorld starts peerd serve with two probe ports, on one address or two.
 func newProbedWorld(ctx context.Context, peerd, dir string, p natlab.Profile, second bool, seed uint64) (w *world, err error) {
 	w = &world{peerd: peerd, dir: dir}
-	if w.lab, err = natlab.New(natlab.Config{A: p, RTT: reportRTT, Seed: seed}); err != nil {
+	cfg := natlab.Config{A: p, RTT: reportRTT, Seed: seed}
+	if p.Shared != natlab.NotShared {
+		cfg.B = p
+	}
+	if w.lab, err = natlab.New(cfg); err != nil {
 		return nil, err
 	}
 	addr := w.lab.Server.Addr().String()
