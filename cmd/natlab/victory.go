@@ -8,6 +8,7 @@ import (
 	"github.com/peerd/peerd/peer"
 	"github.com/peerd/peerd/proto"
 	"github.com/peerd/peerd/punch"
+	"github.com/peerd/peerd/punch/recording"
 )
 
 // victory is how the connection of a session came about at one side: which step
@@ -25,11 +26,8 @@ func victoryAt(far *proto.Party, events []punch.Event, remote netip.AddrPort) vi
 	if !found || far == nil {
 		return victory{}
 	}
-	v := victory{How: "dialled", Kind: punch.KindOf(far, e), Idea: e.Idea.String(), Attempt: e.Attempt}
-	if e.Kind == punch.Accepted {
-		v.How = "accepted"
-	}
-	return v
+	won := recording.WonBy(far, e)
+	return victory{How: won.How, Kind: won.Kind, Idea: won.Idea, Attempt: won.Attempt}
 }
 
 // step names what has won, without the attempt: runs are counted by it. That the

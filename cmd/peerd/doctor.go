@@ -24,6 +24,7 @@ type doctorAnswer struct {
 	PortMode  string         `json:"port_mode"`  // how the local port is used
 	NotShared string         `json:"not_shared"` // why that is not "shared"; "" if it is
 	NAT       peer.NATStatus `json:"nat"`
+	Peer      *peerDiagnosis `json:"peer"` // null if none was asked for, or it did not come to an introduction
 }
 
 // doctorOptions are the flags of doctor.
@@ -36,8 +37,8 @@ type doctorOptions struct {
 func (p *program) doctorCommand() *cobra.Command {
 	var o doctorOptions
 	cmd := &cobra.Command{
-		Use:   "doctor",
-		Short: "Find out what the NATs here do, and what that means for connections",
+		Use:   "doctor [PEER]",
+		Short: "Find out what the NATs here do, and what works with a peer, or why not",
 		Long: `Register with the server, find out with its help what the NATs in front of this
 machine do with TCP, and say what that means for connections to peers. It takes a
 second or two and about 25 short connections to the server, which also sends a
@@ -47,17 +48,24 @@ that runs here is not disturbed.
 Each line says what was measured, or that it is unknown and why. What one address
 of a server cannot tell takes one that runs with --probe-addr.
 
+With PEER, a name or an ID, it then connects to that peer, which must allow this
+machine, and says what the peer states of its own NATs, what both sides were to dial
+because of that, or why nothing can work, and what came of it. The exit code is that
+of ping: 8 without a direct connection.
+
 With --json: all of it, as docs/json.md describes it.`,
 		Example: `  peerd doctor
+  peerd doctor home
   peerd doctor --json | jq -r .nat.mapping`,
-		Args: takes(),
-		RunE: p.begin(func(cmd *cobra.Command, _ []string) error { return p.doctor(cmd, o) }),
+		Args: takes("[PEER]"),
+		RunE: p.begin(func(cmd *cobra.Command, args []string) error { return p.doctor(cmd, o, args) }),
 	}
 	f := cmd.Flags()
 	f.DurationVar(&o.timeout, "timeout", 30*time.Second, "exit with 124 if it takes longer than `LIMIT`")
 	f.Uint16Var(&o.localPort, "local-port", 0, "local TCP `PORT` to look at (default a free one)")
 	stunFlag(cmd, &o.stun)
 	portModeFlag(cmd)
+	noGuessFlag(cmd)
 	return cmd
 }
 
@@ -76,19 +84,39 @@ func stunFlag(cmd *cobra.Command, servers *[]string) {
 	cmd.Flags().StringArrayVar(servers, "stun", nil, "`HOST:PORT` of another server that answers STUN over TCP, to find out more with; may be repeated")
 }
 
-func (p *program) doctor(cmd *cobra.Command, o doctorOptions) error {
+func (p *program) doctor(cmd *cobra.Command, o doctorOptions, args []string) error {
 	if o.timeout <= 0 {
 		return &usageError{cmd, p.settings.origin("timeout") + " is a time above zero"}
 	}
 	if err := p.checkSTUN(cmd, o.stun); err != nil {
 		return err
 	}
+	var w *witness
+	if len(args) > 0 {
+		id, err := p.parsePeer(cmd, args[0])
+		if err != nil {
+			return err
+		}
+		w = &witness{peer: id}
+	}
 	cfg, err := p.nodeConfig(cmd, p.logger(slog.LevelWarn))
 	if err != nil {
 		return err
 	}
 	cfg.LocalPort, cfg.STUN = o.localPort, o.stun
-	limit := &timeoutError{o.timeout, "finding out what the NATs do, with the help of " + cfg.Server.HostPort()}
+	if w != nil {
+		cfg.Events = w.event
+	}
+	return p.diagnose(cmd, cfg, o, w)
+}
+
+// diagnose measures, meets the peer if there is one, and prints what was found.
+func (p *program) diagnose(cmd *cobra.Command, cfg peer.Config, o doctorOptions, w *witness) error {
+	doing := "finding out what the NATs do, with the help of " + cfg.Server.HostPort()
+	if w != nil {
+		doing += ", and connecting to peer " + w.peer.String()
+	}
+	limit := &timeoutError{o.timeout, doing}
 	ctx, cancel := context.WithTimeoutCause(cmd.Context(), o.timeout, limit)
 	defer cancel()
 	node, err := peer.New(cfg)
@@ -108,10 +136,21 @@ func (p *program) doctor(cmd *cobra.Command, o doctorOptions) error {
 	}
 	st := node.Status()
 	answer := doctorAnswer{Server: st.Server, Local: st.Local.String(), Observed: st.Observed, PortMode: st.PortMode, NotShared: st.NotShared, NAT: found}
-	if p.json {
-		return p.printJSON(answer)
+	var failed error
+	if w != nil {
+		answer.Peer, failed = w.meet(ctx, node)
 	}
-	return p.println(answer.text())
+	if err := p.printDiagnosis(answer); err != nil {
+		return err
+	}
+	return interrupted(ctx, failed)
+}
+
+func (p *program) printDiagnosis(a doctorAnswer) error {
+	if p.json {
+		return p.printJSON(a)
+	}
+	return p.println(a.text())
 }
 
 // text is what "doctor" prints for people.
@@ -125,7 +164,16 @@ func (a doctorAnswer) text() string {
 	if a.NotShared != "" {
 		lines[1] += ": " + a.NotShared
 	}
-	for _, l := range a.findings() {
+	lines = append(lines, inLines(a.findings())...)
+	if a.Peer != nil {
+		lines = append(append(lines, ""), inLines(a.Peer.findings())...)
+	}
+	return strings.Join(lines, "\n")
+}
+
+// inLines sets out what was found: each meaning below what it is about.
+func inLines(list []diagnosis) (lines []string) {
+	for _, l := range list {
 		lines = append(lines, strings.TrimRight(fmt.Sprintf("%-16s %s", l.title, l.value), " "))
 		for _, meaning := range wrapped(l.meaning, "") {
 			if meaning = strings.TrimSpace(meaning); meaning != "" {
@@ -133,7 +181,7 @@ func (a doctorAnswer) text() string {
 			}
 		}
 	}
-	return strings.Join(lines, "\n")
+	return lines
 }
 
 // diagnosis is one thing that was measured, and what it means.

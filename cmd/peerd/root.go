@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -162,10 +163,11 @@ func (p *program) rootCommand() *cobra.Command {
 	return root
 }
 
-// takes checks that a command is given one argument for each of the names.
+// takes checks that a command is given one argument for each of the names; those in
+// brackets may be left out.
 func takes(names ...string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
-		missing := names[min(len(args), len(names)):]
+		missing := slices.DeleteFunc(slices.Clone(names[min(len(args), len(names)):]), isOptional)
 		switch {
 		case len(missing) == 1:
 			return fmt.Errorf("%s is missing", missing[0])
@@ -180,10 +182,13 @@ func takes(names ...string) cobra.PositionalArgs {
 	}
 }
 
+// isOptional reports whether an argument may be left out.
+func isOptional(name string) bool { return strings.HasPrefix(name, "[") }
+
 // takesPeer reports whether a command's first argument is a peer.
 func takesPeer(cmd *cobra.Command) bool {
 	_, args, _ := strings.Cut(cmd.Use, " ")
-	return strings.HasPrefix(args, "PEER") || strings.HasPrefix(args, "[user@]PEER")
+	return strings.HasPrefix(strings.TrimPrefix(args, "["), "PEER") || strings.HasPrefix(args, "[user@]PEER")
 }
 
 // completePeer completes the name of a peer for the shell.

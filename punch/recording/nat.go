@@ -6,8 +6,8 @@ import (
 	"github.com/peerd/peerd/proto"
 )
 
-// natOf puts a report into words; nil stays nil.
-func natOf(r *proto.NATReport) *NAT {
+// NATOf puts a report into words; nil stays nil.
+func NATOf(r *proto.NATReport) *NAT {
 	if r == nil {
 		return nil
 	}

@@ -119,7 +119,7 @@ func TestEveryReport(t *testing.T) {
 				f.SetUint(n)
 			}
 		}
-		data, err := json.Marshal(natOf(want))
+		data, err := json.Marshal(NATOf(want))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -131,7 +131,7 @@ func TestEveryReport(t *testing.T) {
 			t.Errorf("%s\nis read as %+v\ninstead of  %+v", data, got, want)
 		}
 	}
-	if natOf(nil) != nil || (*NAT)(nil).Report() != nil {
+	if NATOf(nil) != nil || (*NAT)(nil).Report() != nil {
 		t.Error("no report is one")
 	}
 	if r := (&NAT{Mapping: "another word"}).Report(); r.Mapping != proto.MappingUnknown {

@@ -72,7 +72,7 @@ func (w *Writer) Introduced(at time.Time, role proto.Role, t *proto.Transcript) 
 func partyOf(p *proto.Party) Party {
 	party := Party{
 		ID: p.ID.String(), RTT: p.RTT, Observed: addrPort(p.Observed.Addr), Candidates: []Candidate{},
-		PortMode: p.PortMode.String(), NAT: natOf(p.NAT),
+		PortMode: p.PortMode.String(), NAT: NATOf(p.NAT),
 	}
 	for _, c := range p.Candidates {
 		party.Candidates = append(party.Candidates, Candidate{c.Kind.String(), addrPort(c.Addr)})
@@ -101,12 +101,18 @@ func (w *Writer) Connected(at time.Time, remote netip.AddrPort, rtt time.Duratio
 	defer w.mu.Unlock()
 	r := &Result{Connected: true, Remote: addrPort(remote), RTTMS: milliseconds(rtt)}
 	if e, found := punch.Winner(w.events, remote); found && w.far != nil {
-		r.Won = &Won{How: "dialled", Kind: punch.KindOf(w.far, e), Idea: e.Idea.String(), Attempt: e.Attempt}
-		if e.Kind == punch.Accepted {
-			r.Won.How = "accepted"
-		}
+		r.Won = WonBy(w.far, e)
 	}
 	w.end(at, r)
+}
+
+// WonBy is the attempt that an event of punching has proven; see punch.Winner.
+func WonBy(far *proto.Party, e punch.Event) *Won {
+	won := &Won{How: "dialled", Kind: punch.KindOf(far, e), Idea: e.Idea.String(), Attempt: e.Attempt}
+	if e.Kind == punch.Accepted {
+		won.How = "accepted"
+	}
+	return won
 }
 
 // Failed ends the attempt without one. If none is open, it does nothing.
