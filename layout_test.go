@@ -76,7 +76,7 @@ var mayImport = map[string]map[string]string{
 		"proto/identity":       "the key file",
 		"punch":                "explains punching events",
 		"punch/nat":            "peerd doctor",
-		"punch/recording":      "connect --record",
+		"punch/recording":      "connect --record, doctor PEER",
 		"punch/reuse":          "which modes work here",
 		"punch/reuse/survey":   "peerd sockets",
 		"rendezvous":           "peerd serve",
