@@ -20,7 +20,12 @@ type pairRun struct {
 	Ended     float64 `json:"ended_ms,omitempty"`      // when the initiator knew that there is no direct connection
 	Reason    string  `json:"reason,omitempty"`        // that it was told
 	Error     string  `json:"error,omitempty"`         // the first line of what failed
+	// Trace is what both sides did and saw, where that is not direct.
+	Trace []string `json:"trace,omitempty"`
 }
+
+// maxTrace bounds pairRun.Trace: a plan that runs to its limit has hundreds of events.
+const maxTrace = 80
 
 // pairResult is a pair of NATs under one condition.
 type pairResult struct {
@@ -56,7 +61,8 @@ func pairRunOf(o outcome) pairRun {
 		return pairRun{Direct: true, FirstByte: ms(o.FirstByte), Won: o.Won[0], WonThere: o.Won[1]}
 	}
 	t := pairRun{}
-	t.Error, _, _ = strings.Cut(o.Err.Error(), "\n")
+	text := strings.Split(o.Err.Error(), "\n")
+	t.Error, t.Trace = text[0], text[1:min(len(text), maxTrace)]
 	var failed *agentError
 	if errors.As(o.Err, &failed) && failed.report.Took > 0 {
 		t.Ended, t.Reason = ms(failed.report.Took), failed.report.Reason
