@@ -60,6 +60,7 @@ type Executor struct {
 	targets  []*target
 	salvo    *salvo // nil if there is none
 	forbids  error  // why this side has none, although the plan does
+	apart    bool   // nothing is left to this side but what leads nowhere
 	rota     rota
 	attempts int
 	syns     int
@@ -89,7 +90,7 @@ func micros(n uint32) time.Duration { return time.Duration(n) * time.Microsecond
 // Begin schedules every step that is admitted; those whose time has passed are
 // dialled at once.
 func (e *Executor) Begin() {
-	e.unlimit = e.cfg.Clock.AfterFunc(e.until(e.lasts()), e.limit)
+	e.apart = e.cfg.Plan.LocalOnly
 	for _, t := range e.targets {
 		if err := e.admit(t.step); err != nil {
 			t.done = true
@@ -97,10 +98,12 @@ func (e *Executor) Begin() {
 			e.trace(Event{Kind: Skipped, To: t.step.To, Err: err})
 			continue
 		}
+		e.apart = e.apart && t.step.To.Kind == proto.Observed
 		if e.rota.length == 0 {
 			t.after(e.until(t.step.At), t.begin)
 		}
 	}
+	e.unlimit = e.cfg.Clock.AfterFunc(e.until(e.lasts()), e.limit)
 	if e.rota.length > 0 {
 		e.beginTurns()
 	}
@@ -117,7 +120,7 @@ func (e *Executor) Begin() {
 // lasts is the plan's limit, or an earlier one where this side leaves out what the
 // plan depends on.
 func (e *Executor) lasts() uint32 {
-	if e.forbids == nil {
+	if e.forbids == nil && !e.apart {
 		return e.cfg.Plan.Limit
 	}
 	return min(e.cfg.Plan.Limit, e.cfg.Plan.Start+e.cfg.Plan.RTT+hopelessTime)
@@ -249,6 +252,8 @@ func (e *Executor) hopeless(err error) error {
 	switch reason := e.cfg.Plan.Hopeless; {
 	case reason != 0:
 		return &HopelessError{Reason: reason, Err: err}
+	case e.apart:
+		return &HopelessError{Reason: NoHairpin, Err: err}
 	case e.forbids != nil:
 		return &HopelessError{Missing: e.forbids, Err: err}
 	}

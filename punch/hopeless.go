@@ -21,6 +21,10 @@ const (
 	// BothProxied means that something completes the connections of both sides by
 	// itself, so that neither ever reaches the other.
 	BothProxied
+	// NoHairpin means that both are behind one NAT, which does not let them reach
+	// each other at its outside address, and that they have no network in common
+	// (NAT.md, 14).
+	NoHairpin
 )
 
 var hopeless = [...]struct{ word, reason string }{
@@ -28,6 +32,7 @@ var hopeless = [...]struct{ word, reason string }{
 	{"both-unpredictable", "both NATs give each connection another port, which cannot be predicted"},
 	{"both-strict", "both NATs refuse connections from outside, also where this side has dialled there"},
 	{"both-proxied", "proxies complete the connections of both sides, and neither reaches the other"},
+	{"no-hairpin", "both sides are behind one NAT that keeps them from each other, and have no local network in common"},
 }
 
 // String is the reason in a sentence, or "".

@@ -13,6 +13,7 @@ import "github.com/peerd/peerd/proto"
 //	sequential × steady                      a window of predicted ports (10)
 //	sequential × sequential                  windows of both sides that cross
 //	random or block × steady                 many sockets, many guesses (11)
+//	one NAT, no hairpinning                  the local network, or hopeless (7, 14)
 //	anything else                            hopeless, known at once (12, 13, 14)
 //
 // A report is its sender's own statement. It decides what is tried with its
@@ -130,8 +131,12 @@ const maxQuietTTL = 14
 // is heard first, so that the plan is not to be opened in the ordinary way.
 func (p *Plan) climb(t *proto.Transcript) (opened bool) {
 	i, r := outlookOf(t, proto.Initiator), outlookOf(t, proto.Responder)
-	if t.Initiator.NAT == nil && t.Responder.NAT == nil || t.Initiator.Observed.Addr.Addr() == t.Responder.Observed.Addr.Addr() {
-		return false // they are neighbours, whatever their NAT does
+	if t.Initiator.NAT == nil && t.Responder.NAT == nil {
+		return false
+	}
+	if t.Initiator.Observed.Addr.Addr() == t.Responder.Observed.Addr.Addr() {
+		p.LocalOnly = refuses(i.nat.Hairpin) && refuses(r.nat.Hairpin)
+		return false // they are neighbours, whatever else their NAT does
 	}
 	p.pass(i)
 	p.pass(r)

@@ -2,11 +2,13 @@ package punch
 
 import (
 	"encoding/json"
+	"errors"
 	"math"
 	"math/rand/v2"
 	"net/netip"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -215,6 +217,55 @@ func TestLadderLeavesOtherWaysOpen(t *testing.T) {
 		if p.Hopeless != 0 || p.Volley(proto.Initiator) != nil || p.Limit < p.Start+limitMin {
 			t.Errorf("%s: hopeless %v, volley %v, limit %d", name, p.Hopeless, p.Volley(proto.Initiator), p.Limit)
 		}
+	}
+}
+
+// Two behind one NAT that keeps them from each other have their local network or
+// nothing.
+func TestNoHairpin(t *testing.T) {
+	hairpin := func(a proto.NATAnswer) *proto.NATReport {
+		return edited(steadyNAT(), func(r *proto.NATReport) { r.Hairpin = a })
+	}
+	for _, test := range []struct {
+		a, b      *proto.NATReport
+		localOnly bool
+	}{
+		{hairpin(proto.AnswerDropped), hairpin(proto.AnswerReset), true},
+		{hairpin(proto.AnswerDropped), hairpin(proto.AnswerAccepted), false},
+		{hairpin(proto.AnswerDropped), hairpin(proto.AnswerUnknown), false},
+		{hairpin(proto.AnswerDropped), nil, false},
+		{nil, nil, false},
+	} {
+		tr := reports(lan(1, 1), test.a, test.b)
+		p, err := MakePlan(&tr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if p.LocalOnly != test.localOnly || p.Hopeless != 0 || p.Limit < p.Start+limitMin {
+			t.Errorf("%+v and %+v: local only %v, hopeless %v, limit %d", test.a, test.b, p.LocalOnly, p.Hopeless, p.Limit)
+		}
+		for _, onLink := range []bool{true, false} {
+			r := newRig(t, func(c *Config) {
+				c.Plan = p
+				c.Admit = func(s Step) error {
+					if s.To.Kind == proto.Host && !onLink {
+						return errors.New("on none of our networks")
+					}
+					return nil
+				}
+			})
+			r.pass(time.Second)
+			var hopeless *HopelessError
+			ends := errors.As(r.ended, &hopeless) && hopeless.Reason == NoHairpin
+			if want := test.localOnly && !onLink; ends != want || (r.ended != nil) != want {
+				t.Errorf("%+v and %+v, on one link %v: ended with %v", test.a, test.b, onLink, r.ended)
+			}
+			r.exec.Stop()
+		}
+	}
+	elsewhere := reports(transcript(obsA, obsB, 18_000, 18_000), hairpin(proto.AnswerDropped), hairpin(proto.AnswerDropped))
+	if p, err := MakePlan(&elsewhere); err != nil || p.LocalOnly {
+		t.Errorf("behind two NATs: %+v, %v", p, err)
 	}
 }
 
@@ -454,7 +505,7 @@ func TestIdeasAndReasonsAreWords(t *testing.T) {
 			t.Errorf("%v: %s, %v, %v, %v", i, b, err, back, err2)
 		}
 	}
-	for h := range BothProxied + 1 {
+	for h := range NoHairpin + 1 {
 		b, err := json.Marshal(h)
 		var back Hopeless
 		if err2 := json.Unmarshal(b, &back); err != nil || err2 != nil || back != h {

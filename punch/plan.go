@@ -47,6 +47,9 @@ type Plan struct {
 	// nothing.
 	InitiatorVolley *Volley `json:"initiator_volley,omitempty"`
 	ResponderVolley *Volley `json:"responder_volley,omitempty"`
+	// LocalOnly means that the observed endpoints lead nowhere: a side that must not
+	// dial anything else is done after one round trip, see NoHairpin.
+	LocalOnly bool `json:"local_only,omitempty"`
 	// Hopeless is why the plan is over after one round of plain dials.
 	Hopeless Hopeless `json:"hopeless,omitempty"`
 }
