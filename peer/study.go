@@ -126,7 +126,7 @@ func (n *Node) keepStudied() {
 			retry = firstStudyRetry
 			continue
 		case idle:
-			_, err := n.Study(n.active)
+			_, err := n.measure(n.active, true)
 			if err == nil {
 				retry = firstStudyRetry
 				if !pause(n.active, studyPause) {
@@ -170,12 +170,19 @@ var errInterrupted = errors.New("a connection to a peer is being made")
 // it is registered and idle and whenever it is on another network. The error is
 // that of ctx, ErrClosed, wraps nat.ErrNoServer, or says that a connection to a
 // peer is being made, which has precedence.
-func (n *Node) Study(ctx context.Context) (NATStatus, error) {
+func (n *Node) Study(ctx context.Context) (NATStatus, error) { return n.measure(ctx, false) }
+
+// measure is Study, but for what somebody else has found out by the time that it is
+// this one's turn, if that will do.
+func (n *Node) measure(ctx context.Context, orKnown bool) (NATStatus, error) {
 	select {
 	case n.study.one <- struct{}{}:
 		defer func() { <-n.study.one }()
 	case <-ctx.Done():
 		return NATStatus{}, ctx.Err()
+	}
+	if found := n.studied(); orKnown && found != nil {
+		return *natStatus(found), nil
 	}
 	limited, cancel := context.WithTimeout(ctx, studyLimit)
 	defer cancel()
@@ -199,6 +206,13 @@ func (n *Node) Study(ctx context.Context) (NATStatus, error) {
 		return NATStatus{}, errInterrupted
 	}
 	return NATStatus{}, err
+}
+
+// studied is what was found out here, or nil.
+func (n *Node) studied() *nat.Result {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.study.found
 }
 
 // endStudy keeps what a measurement has found.
@@ -420,6 +434,7 @@ func (n *Node) needsSamples() (rendezvous.State, *nat.Result) {
 	if found == nil || !found.NeedsSamples() || !n.registered || len(n.study.here.Probing.Ports) == 0 {
 		return rendezvous.State{}, nil
 	}
+	n.study.interruptLocked() // its mappings would come between the samples and the punch
 	return n.study.here, found
 }
 

@@ -171,6 +171,33 @@ func TestPunchInterruptsStudy(t *testing.T) {
 	}
 }
 
+// Who waits to measure does not measure what has been found out meanwhile: that
+// would make mappings when peers are about to predict the next one.
+func TestNothingIsMeasuredTwice(t *testing.T) {
+	url, _ := startProbedServer(t, true)
+	n := startNode(t, Config{Server: url})
+	n.study.one <- struct{}{} // somebody measures
+	type outcome struct {
+		st  NATStatus
+		err error
+	}
+	waiting := make(chan outcome, 1)
+	go func() {
+		st, err := n.measure(t.Context(), true)
+		waiting <- outcome{st, err}
+	}()
+	n.mu.Lock()
+	n.study.learnLocked(placeOf(n.study.here), &nat.Result{NATReport: proto.NATReport{Hops: 9}})
+	n.mu.Unlock()
+	<-n.study.one
+	if o := <-waiting; o.err != nil || o.st.Hops != 9 {
+		t.Errorf("%+v, %v", o.st, o.err)
+	}
+	if st, err := n.Study(within(t, 10*time.Second)); err != nil || st.Hops == 9 {
+		t.Errorf("asked to: %+v, %v", st, err)
+	}
+}
+
 // While a peer is being met, nothing is measured.
 func TestNoStudyDuringAPunch(t *testing.T) {
 	url, _ := startProbedServer(t, true)
