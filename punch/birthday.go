@@ -42,6 +42,9 @@ func (p *Plan) guess(changing, still *outlook) {
 	} else if !still.silent() || speaks(still.nat.Crossing) {
 		spread.TTL = changing.ttl()
 	}
+	if changing.proxied() {
+		spread.Completed, spread.TTL = true, 0 // whose SYNs are the proxy's
+	}
 	// What is held long is repeated by the kernel, and there is a limit to it.
 	syns := 1 + uint32(resentWithin(micros(guess.Hold)))
 	guess.Every = max(guess.Every*min(syns, 2), guess.Hold/(maxHeld-guessBurst)+1)

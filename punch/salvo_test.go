@@ -171,6 +171,38 @@ func TestHitsAreBounded(t *testing.T) {
 	}
 }
 
+// A proxy completes all of its side's dials at once, and they have to wait all the
+// same.
+func TestCompletedDialsWait(t *testing.T) {
+	behindProxy := edited(randomNAT(), func(r *proto.NATReport) { r.Proxied = proto.TruthYes })
+	for _, test := range []struct {
+		nat  *proto.NATReport
+		want int
+	}{{behindProxy, maxSpread}, {randomNAT(), maxHits}} {
+		r := newLadderRig(t, test.nat, silentNAT(), proto.Initiator, func(c *Config) { c.Quiet = true })
+		connected := 0
+		for range 900 {
+			r.pass(ms)
+			for _, s := range r.volleys()[connected:] {
+				if connected++; s.ttl != 0 {
+					t.Errorf("a dial with TTL %d", s.ttl)
+				}
+				s.connect()
+			}
+		}
+		open := 0
+		for _, s := range r.volleys() {
+			if !s.closed {
+				open++
+			}
+		}
+		if open != test.want || connected != maxSpread {
+			t.Errorf("of %d connections %d wait for a proof, want %d", connected, open, test.want)
+		}
+		r.exec.Stop()
+	}
+}
+
 func TestSpreadKeepsItsPorts(t *testing.T) {
 	r := newLadderRig(t, blockNAT(2048, 2559), silentNAT(), proto.Initiator, func(c *Config) { c.Quiet = true })
 	r.pass(850 * ms)

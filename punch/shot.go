@@ -22,8 +22,8 @@ func (h *shot) retransmissions() int {
 	return min(1, resentWithin(h.s.e.cfg.Clock.Now().Sub(h.dialled)))
 }
 
-// maxHits bounds the connections of a salvo that are waiting for their proof: a
-// proxy may complete them all.
+// maxHits bounds the connections of a salvo that are waiting for their proof: the
+// other side's address may accept them all.
 const maxHits = 16
 
 // Connected implements Handler: the shot is a target from now on.
@@ -33,7 +33,7 @@ func (h *shot) Connected() {
 		return
 	}
 	s.release(h)
-	if s.e.unproven() >= maxHits {
+	if s.e.unproven() >= s.v.waiting() {
 		h.sock.Close()
 		return
 	}

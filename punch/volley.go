@@ -44,6 +44,17 @@ type Volley struct {
 	High uint16 `json:"high,omitempty"`
 	// Sockets is how many other local ports Spread has.
 	Sockets uint32 `json:"sockets,omitempty"`
+	// Completed means that something on the way completes all of them by itself, so that
+	// they wait for the other side as connections.
+	Completed bool `json:"completed,omitempty"`
+}
+
+// waiting is how many connections of the volley may wait for their proof.
+func (v *Volley) waiting() int {
+	if v.Completed {
+		return int(min(v.Sockets, maxSpread))
+	}
+	return maxHits
 }
 
 // Guesses reports whether the volley is the costly one: thousands of SYNs.
