@@ -220,6 +220,20 @@ func TestLadderLeavesOtherWaysOpen(t *testing.T) {
 	}
 }
 
+// What opens nothing must not reach the NAT that it is to spare, which may be the
+// second router.
+func TestOpenerWithoutANAT(t *testing.T) {
+	tr := reports(with(transcript(obsA, obsB, 20_000, 20_000), []proto.Candidate{proto.NewCandidate(netip.MustParseAddrPort(obsA), proto.Host, 0)}, nil),
+		&proto.NATReport{Mapping: proto.MappingNone, Hops: 1}, poisonedNAT())
+	p, err := MakePlan(&tr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s := p.Initiator[0]; s.Idea != Opener || !s.Quiet || s.TTL != 1 {
+		t.Errorf("%+v", s)
+	}
+}
+
 // Two behind one NAT that keeps them from each other have their local network or
 // nothing.
 func TestNoHairpin(t *testing.T) {
