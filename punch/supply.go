@@ -97,10 +97,10 @@ func (s *salvo) isDialled(a aim) bool {
 // ttl is that of the next dial.
 func (s *salvo) ttl() int {
 	switch {
-	case !s.e.cfg.Quiet:
+	case !s.e.cfg.Quiet, s.v.Completed:
 		return 0
 	case s.v.Idea == Spread && s.refused:
-		return int(max(s.v.TTL, quietTTL))
+		return int(max(s.v.TTL, quietTTL, s.e.cfg.Plan.Steps(s.e.cfg.Role)[0].TTL))
 	case s.round > 0 && s.round%2 == 0:
 		return 0 // it may have been too quiet to open all the NATs of this side
 	}
