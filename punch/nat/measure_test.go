@@ -35,8 +35,9 @@ type model struct {
 	mu       sync.Mutex
 	inside   uint16
 	mappings map[[2]netip.AddrPort]netip.AddrPort
-	refused  map[netip.AddrPort]bool // inside ports whose SYN the closed port has refused
-	made     int                     // connections
+	been     map[[2]netip.AddrPort]bool // outside endpoints and the addresses that they were used for
+	refused  map[netip.AddrPort]bool    // inside ports whose SYN the closed port has refused
+	made     int                        // connections
 	most     int
 	open     int // benches
 	backs    int
@@ -70,6 +71,7 @@ func (w *model) outsideOf(inside, to netip.AddrPort) netip.AddrPort {
 	}
 	if w.mappings == nil {
 		w.mappings, w.refused = make(map[[2]netip.AddrPort]netip.AddrPort), make(map[netip.AddrPort]bool)
+		w.been = make(map[[2]netip.AddrPort]bool)
 	}
 	if _, known := w.mappings[key]; !known || w.mapping == proto.MappingPerConnection {
 		addr := outside
@@ -78,7 +80,9 @@ func (w *model) outsideOf(inside, to netip.AddrPort) netip.AddrPort {
 		}
 		w.mappings[key] = netip.AddrPortFrom(addr, w.allocate(w.made, inside.Port()))
 	}
-	return w.mappings[key]
+	out := w.mappings[key]
+	w.been[[2]netip.AddrPort{out, netip.AddrPortFrom(to.Addr(), 0)}] = true
+	return out
 }
 
 func (w *model) fresh() netip.AddrPort {
@@ -128,7 +132,7 @@ func (w *model) DialBack(ctx context.Context, from proto.DialBackFrom, to netip.
 
 // back is what a SYN of the server meets.
 func (w *model) back(from proto.DialBackFrom, to netip.AddrPort) proto.NATAnswer {
-	near := from != proto.FromAlternate
+	near := from != proto.FromAlternate || w.filtering == proto.FilteringAddressDependent && w.hasBeenAt(secondAddr, to)
 	switch {
 	case w.filtering == proto.FilteringEndpointIndependent, near && w.filtering == proto.FilteringAddressDependent:
 		return proto.AnswerAccepted
@@ -138,6 +142,13 @@ func (w *model) back(from proto.DialBackFrom, to netip.AddrPort) proto.NATAnswer
 		return w.crossing
 	}
 	return w.unsolicited
+}
+
+// hasBeenAt reports whether a connection to an address comes from an outside endpoint.
+func (w *model) hasBeenAt(addr netip.Addr, outside netip.AddrPort) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.been[[2]netip.AddrPort{outside, netip.AddrPortFrom(addr, 0)}]
 }
 
 func (w *model) Hops(context.Context, netip.AddrPort) []netip.Addr {
