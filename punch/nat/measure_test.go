@@ -38,8 +38,7 @@ type model struct {
 	been     map[[2]netip.AddrPort]bool // outside endpoints and the addresses that they were used for
 	refused  map[netip.AddrPort]bool    // inside ports whose SYN the closed port has refused
 	made     int                        // connections
-	most     int
-	open     int // benches
+	open     int                        // benches
 	backs    int
 }
 
