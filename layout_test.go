@@ -39,8 +39,9 @@ var mayImport = map[string]map[string]string{
 		"punch/reuse/survey": "its cases, and the outcomes that the kernel's rules say",
 	},
 	"punch/sim": {
-		"proto": "the transcript of a simulated introduction",
-		"punch": "the very plan and executor that it runs in virtual time",
+		"proto":     "the transcript of a simulated introduction",
+		"punch":     "the very plan and executor that it runs in virtual time",
+		"punch/nat": "what a node infers from its NAT's ports",
 	},
 	"punch/recording": {
 		"proto":       "the transcript that it puts into words",

@@ -23,6 +23,9 @@ type Case struct {
 	// nobody answers.
 	Together bool
 	Idle     int
+	// IPv6 gives both hosts a global IPv6 address besides, which a stateful firewall
+	// is in front of, unless the host has a public address anyway.
+	IPv6 bool
 	// Busy is how much later, at most, both programs are scheduled.
 	Busy time.Duration
 	// Version is that of the plan; 0 is this build's own.
@@ -67,6 +70,8 @@ type Side struct {
 func (c Case) String() string {
 	where := ""
 	switch {
+	case c.IPv6:
+		where = " with IPv6 besides"
 	case c.Together:
 		where = fmt.Sprintf(" on one network with %d idle addresses each", c.Idle)
 	case c.Near:

@@ -1,14 +1,14 @@
 package sim
 
 import (
-	"net/netip"
+	"cmp"
 	"time"
 )
 
 // conntrack is netfilter's view of one connection: nf_conntrack_proto_tcp.c of
-// Linux 6 without FIN, options and window scaling, with nf_conntrack_tcp_loose
-// and without nf_conntrack_tcp_be_liberal.
+// Linux 6 without FIN, options and window scaling, with nf_conntrack_tcp_loose.
 type conntrack struct {
+	rules     *ctRules
 	state     ctState
 	seen      [2]ctSeen // by direction of the sender
 	last      ctIndex
@@ -72,13 +72,28 @@ var ctNext = [2][4][5]ctState{
 	},
 }
 
-// ctTimeout is the kernel's default by state.
-var ctTimeout = [...]time.Duration{
+// ctRules are what a router's owner may set.
+type ctRules struct {
+	timeout [5]time.Duration // by state
+	liberal bool             // nf_conntrack_tcp_be_liberal
+}
+
+// ctDefaults are the kernel's.
+var ctDefaults = ctRules{timeout: [...]time.Duration{
 	ctSynSent:     120 * time.Second,
 	ctSynRecv:     60 * time.Second,
 	ctEstablished: 5 * 24 * time.Hour,
 	ctClose:       10 * time.Second,
 	ctSynSent2:    120 * time.Second,
+}}
+
+// rulesOf are the rules of a profile.
+func rulesOf(p Profile) *ctRules {
+	r := ctDefaults
+	r.liberal = p.Tracking == Liberal
+	r.timeout[ctSynSent] = cmp.Or(p.SynSent, r.timeout[ctSynSent])
+	r.timeout[ctEstablished] = cmp.Or(p.Established, r.timeout[ctEstablished])
+	return &r
 }
 
 // verdict is what becomes of a segment.
@@ -107,8 +122,8 @@ func ctIndexOf(s *segment) ctIndex {
 
 // newConntrack makes the entry of a segment that belongs to none, or nil if it
 // makes none: only a SYN does, and (loose) an ACK in the middle.
-func newConntrack(now time.Duration, s *segment) *conntrack {
-	c := &conntrack{last: ctNone, seen: [2]ctSeen{{end: s.end(), maxEnd: s.end(), maxWin: window}}}
+func newConntrack(now time.Duration, s *segment, rules *ctRules) *conntrack {
+	c := &conntrack{rules: rules, last: ctNone, seen: [2]ctSeen{{end: s.end(), maxEnd: s.end(), maxWin: window}}}
 	switch ctIndexOf(s) {
 	case ctSYN:
 		c.state = ctSynSent
@@ -117,7 +132,7 @@ func newConntrack(now time.Duration, s *segment) *conntrack {
 	default:
 		return nil
 	}
-	c.expires = now + ctTimeout[c.state]
+	c.expires = now + c.rules.timeout[c.state]
 	c.last = ctIndexOf(s)
 	return c
 }
@@ -179,9 +194,9 @@ func (c *conntrack) become(now time.Duration, next ctState, dir direction, index
 	if c.seenReply && next == ctEstablished && (old == ctSynRecv || old == ctEstablished) {
 		c.assured = true
 	}
-	c.expires = now + ctTimeout[next]
+	c.expires = now + c.rules.timeout[next]
 	if index == ctRST {
-		c.expires = now + ctTimeout[ctClose]
+		c.expires = now + c.rules.timeout[ctClose]
 	}
 	c.seenReply = c.seenReply || dir == reply
 	return ctAccept
@@ -260,6 +275,7 @@ func (c *conntrack) window(dir direction, s *segment) position {
 		seq, end = sender.end, sender.end
 	}
 	switch {
+	case c.rules.liberal:
 	case !before(seq, sender.maxEnd+1), !before(acked, receiver.end+1):
 		return above
 	case receiver.maxWin != 0 && !after(end, sender.end-receiver.maxWin-1), !after(acked, receiver.end-66000-1):
@@ -275,98 +291,4 @@ func (c *conntrack) window(dir direction, s *segment) position {
 		receiver.maxEnd = acked + window
 	}
 	return inside
-}
-
-// kernelNAT is a masquerading Linux router.
-type kernelNAT struct {
-	wire
-	inside  netip.AddrPort // the one host's local endpoint
-	outside netip.AddrPort // LINUX-TCP.md, 10: the same one towards everyone
-	entries map[netip.AddrPort]*conntrack
-}
-
-func newKernelNAT(w wire, p Profile, inside netip.AddrPort, taken uint16) *kernelNAT {
-	port := inside.Port()
-	if taken != 0 {
-		port = taken
-	}
-	return &kernelNAT{wire: w, inside: inside, outside: netip.AddrPortFrom(w.addr, port), entries: map[netip.AddrPort]*conntrack{}}
-}
-
-// observed implements box.
-func (n *kernelNAT) observed(netip.AddrPort) netip.AddrPort { return n.outside }
-
-// entry returns the live entry with a remote endpoint, or nil.
-func (n *kernelNAT) entry(remote netip.AddrPort) *conntrack {
-	c := n.entries[remote]
-	if c != nil && n.w.now >= c.expires {
-		delete(n.entries, remote)
-		return nil
-	}
-	return c
-}
-
-// fromInside implements box.
-func (n *kernelNAT) fromInside(s segment) {
-	if s.icmp != noICMP {
-		return
-	}
-	c := n.entry(s.dst)
-	fresh := false
-	if c != nil {
-		switch c.track(n.w.now, original, &s) {
-		case ctReject:
-			n.w.logf("%s: INVALID, leaves untranslated: %v", n.name, s)
-			return
-		case ctKilled:
-			delete(n.entries, s.dst)
-		case ctRepeat:
-			delete(n.entries, s.dst)
-			c = nil
-		}
-	}
-	if c == nil {
-		if c = newConntrack(n.w.now, &s); c == nil {
-			n.w.logf("%s: INVALID, belongs to nothing: %v", n.name, s)
-			return
-		}
-		fresh = true
-	}
-	if !s.hop() {
-		n.expired(s, n.deliver) // a new entry is not confirmed
-		return
-	}
-	if fresh {
-		n.entries[s.dst] = c
-	}
-	s.src = n.outside
-	n.send(s)
-}
-
-// fromOutside implements box.
-func (n *kernelNAT) fromOutside(s segment) {
-	c := n.entry(s.src)
-	switch {
-	case c == nil || s.dst != n.outside:
-		n.unsolicited(s)
-		return
-	case s.icmp != noICMP:
-		// RELATED: passed on, and the entry is none the wiser.
-	default:
-		switch c.track(n.w.now, reply, &s) {
-		case ctReject, ctRepeat:
-			n.w.logf("%s: INVALID from outside: %v", n.name, s)
-			n.unsolicited(s)
-			return
-		case ctKilled:
-			delete(n.entries, s.src)
-		}
-	}
-	// Tracking comes before routing: what dies here has changed the entry.
-	if !s.hop() {
-		n.expired(s, n.send)
-		return
-	}
-	s.dst = n.inside
-	n.deliver(s)
 }

@@ -17,9 +17,16 @@ type link struct {
 	last   time.Duration // when the one before arrives
 	to     func(segment)
 	back   func(segment) // to where the segments come from
+	server func(segment) // takes what is for the server
 }
 
 func (l *link) send(s segment) {
+	if s.dst == serverAddr {
+		if l.server != nil {
+			l.server(s)
+		}
+		return
+	}
 	lost := l.rng.Float64() < l.loss
 	delay := l.delay
 	if l.jitter > 0 {

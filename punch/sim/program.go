@@ -159,7 +159,7 @@ func (p *program) Dial(to netip.AddrPort, o punch.DialOptions, h punch.Handler) 
 	if o.TTL > 0 && !p.quiet {
 		p.violated("a quiet dial where there are none")
 	}
-	key := tuple{p.host.local(o.Slot).Port(), to}
+	key := tuple{p.host.local(to, o).Port(), to}
 	if p.dials[key]++; p.dials[key] > 1 {
 		p.violated("two connecting sockets for one 4-tuple")
 	}

@@ -1,14 +1,127 @@
 package sim
 
 import (
+	"net/netip"
 	"time"
 
 	"github.com/peerd/peerd/proto"
+	"github.com/peerd/peerd/punch/nat"
 )
 
-// sampleAge is how long before the server issued the transcript the last mapping
-// sample was taken: some milliseconds before the side stated it, and the way of the
-// statement.
+// What a side states of its NATs is what a node finds out with the help of a server
+// that has two addresses: `natlab prove reports` compares that with the lab, and a
+// test in cmd/natlab this with that.
+
+// Report is what a node behind a profile finds out, besides what its samples show of
+// the ports.
+func (p Profile) Report() *proto.NATReport {
+	if !p.translates() {
+		return &proto.NATReport{
+			Mapping: proto.MappingNone, Allocation: proto.AllocationPreserving, Filtering: proto.FilteringEndpointIndependent,
+			Crossing: proto.AnswerAccepted, Hairpin: proto.AnswerAccepted, Proxied: proto.TruthNo, Hops: 1,
+		}
+	}
+	whole, hops := p, uint8(2)
+	for outer := p.Outer; outer != nil; outer = outer.Outer {
+		whole, hops = whole.within(*outer), hops+1
+	}
+	r := &proto.NATReport{
+		Mapping:     [...]proto.NATMapping{proto.MappingEndpointIndependent, proto.MappingAddressDependent, proto.MappingAddressPortDependent, proto.MappingPerConnection}[whole.Mapping],
+		Allocation:  [...]proto.NATAllocation{proto.AllocationPreserving, proto.AllocationSequential, proto.AllocationRandom, proto.AllocationBlock}[whole.Allocation],
+		Pooling:     [...]proto.NATPooling{proto.PoolingPaired, proto.PoolingArbitrary}[whole.Pooling],
+		Filtering:   [...]proto.NATFiltering{proto.FilteringAddressPortDependent, proto.FilteringAddressDependent, proto.FilteringEndpointIndependent}[whole.Filtering],
+		Unsolicited: [...]proto.NATAnswer{proto.AnswerDropped, proto.AnswerReset, proto.AnswerUnreachable}[whole.Answer],
+		Hairpin:     [...]proto.NATAnswer{proto.AnswerDropped, proto.AnswerReset, proto.AnswerDropped, proto.AnswerAccepted}[whole.Hairpin],
+		Proxied:     proto.TruthNo, Hops: hops,
+	}
+	switch {
+	case whole.Filtering == EIF:
+		r.Unsolicited = proto.AnswerUnknown // nobody is kept out
+	case whole.After > 0:
+		r.Unsolicited = proto.AnswerDropped // nobody waits for it
+	}
+	if p.Poisoned && p.User {
+		r.Poisoned = proto.TruthYes // peerd does not measure it: netfilter's stays unknown
+	}
+	if p.Proxy {
+		r.Proxied, r.Hops, r.Hairpin = proto.TruthYes, 0, proto.AnswerAccepted
+	}
+	if whole.Mapping == APDM || whole.Mapping == PerConnection {
+		return r // who dials back meets another port than the one that was opened
+	}
+	r.Crossing = [...]proto.NATAnswer{proto.AnswerAccepted, proto.AnswerDropped, proto.AnswerReset}[whole.Inbound]
+	if whole.Filtering == APDF && whole.Inbound == AcceptInbound {
+		r.OnReset = [...]proto.NATErrorPolicy{proto.PolicyKeep, proto.PolicyDelete, proto.PolicyBlock}[whole.OnRST]
+		if whole.OnRST == Keep && whole.Tracking == Strict {
+			r.OnReset = proto.PolicyDelete // no other socket may answer
+		}
+	}
+	return r
+}
+
+// within is what a NAT and one outside of it look like together.
+func (p Profile) within(outer Profile) Profile {
+	if outer.Filtering != EIF {
+		p.Answer, p.After = outer.Answer, outer.After
+	}
+	p.Mapping, p.Filtering, p.Hairpin = max(p.Mapping, outer.Mapping), min(p.Filtering, outer.Filtering), outer.Hairpin
+	p.Inbound, p.OnRST, p.Pooling = max(p.Inbound, outer.Inbound), max(p.OnRST, outer.OnRST), max(p.Pooling, outer.Pooling)
+	if outer.Allocation != Preserving {
+		p.Allocation = outer.Allocation
+	}
+	return p
+}
+
+// report is what the side states of its NAT: what it has found out, or nothing, or a
+// lie.
+func (s *side) report() *proto.NATReport {
+	if !s.Told || s.Says != nil {
+		return s.Says
+	}
+	p := s.NAT
+	if s.Carrier.translates() {
+		p.Outer = &s.Carrier
+	}
+	r := p.Report()
+	if len(s.fresh) > 0 {
+		a := s.found
+		r.Allocation, r.Delta, r.Low, r.High, r.Confidence = a.Kind, a.Delta, a.Low, a.High, a.Confidence
+		r.Background = uint32(min(1000*a.Background, 1e9))
+		r.Samples, r.Age = s.fresh, uint32(statedAge/time.Microsecond)
+	}
+	return r
+}
+
+// The measurements of package nat: so many connections from fresh ports, half of them
+// some time after the others.
+const (
+	sights     = 8
+	sightEvery = 100 * time.Microsecond
+	sightPause = 100 * time.Millisecond
+	// statedAge is how old the newest sample is when it is stated.
+	statedAge = 20 * time.Millisecond
+)
+
+// measure has both sides look at what their NATs do with ports, and once more right
+// before they state it. All that is before the case begins.
+func (n *network) measure() {
+	for _, s := range []*side{n.a, n.b} {
+		r := s.NAT.Report()
+		if !s.Told || s.NAT.Proxy || r.Mapping == proto.MappingNone || r.Mapping == proto.MappingEndpointIndependent {
+			continue
+		}
+		s.nat.observed(serverAddr) // the registration is older
+		s.found = nat.InferAllocation(s.look(50000, sightPause))
+		pass(s.nat, s.Server)
+		for _, sight := range s.look(50100, 0) {
+			s.fresh = append(s.fresh, sight.Outside.Port())
+		}
+		pass(s.nat, s.sampleAge(n.c))
+	}
+}
+
+// sampleAge is how long before the server issues the transcript the last sample is
+// made: some milliseconds before the side states it, and the way of the statement.
 func (s *side) sampleAge(c Case) time.Duration {
 	age := statedAge + s.Server/2
 	if s.role == proto.Initiator {
@@ -17,53 +130,35 @@ func (s *side) sampleAge(c Case) time.Duration {
 	return age
 }
 
-// statedAge is how old a sample is when it is stated.
-const statedAge = 20 * time.Millisecond
-
-// report is what the side states of its NAT: the truth, or nothing.
-func (s *side) report() *proto.NATReport {
-	if !s.Told || s.Says != nil {
-		return s.Says
+// look makes mappings from fresh ports, with a pause in the middle.
+func (s *side) look(port uint16, pause time.Duration) (list []nat.Sight) {
+	began, at := epoch, epoch
+	for i := range uint16(sights) {
+		if i == sights/2 && pause > 0 {
+			pass(s.nat, pause-at.Sub(began))
+			at = began.Add(pause)
+		}
+		inside := netip.AddrPortFrom(s.host.addr.Addr(), port+i)
+		s.way.server = func(seg segment) {
+			list = append(list, nat.Sight{Inside: inside, Outside: seg.src, At: at, RTT: s.Server})
+		}
+		s.nat.fromInside(segment{src: inside, dst: serverAddr, flags: syn, ttl: hostTTL})
+		pass(s.nat, sightEvery)
+		at = at.Add(sightEvery)
 	}
-	if !s.NAT.translates() {
-		return &proto.NATReport{Mapping: proto.MappingNone, Filtering: proto.FilteringEndpointIndependent, Unsolicited: proto.AnswerAccepted}
-	}
-	r := &proto.NATReport{
-		Mapping:     [...]proto.NATMapping{proto.MappingEndpointIndependent, proto.MappingAddressDependent, proto.MappingAddressPortDependent}[s.NAT.Mapping],
-		Allocation:  [...]proto.NATAllocation{proto.AllocationPreserving, proto.AllocationSequential, proto.AllocationRandom, proto.AllocationBlock}[s.NAT.Allocation],
-		Filtering:   [...]proto.NATFiltering{proto.FilteringAddressPortDependent, proto.FilteringAddressDependent, proto.FilteringEndpointIndependent}[s.NAT.Filtering],
-		Unsolicited: [...]proto.NATAnswer{proto.AnswerDropped, proto.AnswerReset, proto.AnswerUnreachable}[s.NAT.Answer],
-		Crossing:    [...]proto.NATAnswer{proto.AnswerAccepted, proto.AnswerDropped, proto.AnswerReset}[s.NAT.Inbound],
-		OnReset:     [...]proto.NATErrorPolicy{proto.PolicyKeep, proto.PolicyDelete, proto.PolicyBlock}[s.NAT.OnRST],
-		Hops:        2, Age: uint32(statedAge / time.Microsecond), Background: uint32(s.NAT.Background * 1000),
-	}
-	if s.NAT.Poisoned {
-		r.Poisoned = proto.TruthYes
-	}
-	if s.NAT.Kernel {
-		r.OnReset = proto.PolicyDelete
-	}
-	if s.Carrier.translates() {
-		r.Hops++
-	}
-	if s.sampled != 0 {
-		r.Samples = []uint16{s.sampled}
-	}
-	switch nat, is := s.nat.(*userNAT); {
-	case s.NAT.Allocation == Sequential:
-		r.Delta = int16(s.NAT.step())
-	case s.NAT.Allocation == Block && is:
-		r.Low, r.High = nat.block, nat.block+uint16(s.NAT.Size)-1
-	}
-	return r
+	s.way.server = nil
+	return list
 }
 
-// measure takes the samples that the reports hold.
-func (n *network) measure() {
-	for _, s := range []*side{n.a, n.b} {
-		if nat, is := s.nat.(*userNAT); is && s.Told && s.NAT.Mapping != EIM {
-			nat.observed(serverAddr) // the registration is older
-			s.sampled = nat.sample(s.sampleAge(n.c))
-		}
+// pass lets others open mappings in a NAT for some time.
+func pass(b box, span time.Duration) {
+	switch n := b.(type) {
+	case *userNAT:
+		n.others(span)
+	case *chain:
+		pass(n.inner, span)
+		pass(n.outer, span)
+	case dual:
+		pass(n.box, span)
 	}
 }

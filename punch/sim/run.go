@@ -4,11 +4,13 @@ import (
 	"cmp"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/peerd/peerd/proto"
 	"github.com/peerd/peerd/punch"
+	"github.com/peerd/peerd/punch/nat"
 )
 
 // Result is how a case ended.
@@ -64,7 +66,10 @@ var (
 	outsideB   = netip.MustParseAddr("192.0.2.1")
 	insideA    = netip.MustParseAddrPort("192.168.1.10:4000")
 	insideB    = netip.MustParseAddrPort("10.0.2.10:5000")
-	shared     = netip.MustParseAddr("100.64.0.2") // between two NATs in a row (RFC 6598)
+	sharedA    = netip.MustParseAddr("100.64.0.2") // between two NATs in a row (RFC 6598)
+	sharedB    = netip.MustParseAddr("100.64.0.3")
+	globalA    = netip.MustParseAddr("2001:db8:a::10") // of dual stack (RFC 3849)
+	globalB    = netip.MustParseAddr("2001:db8:b::10")
 )
 
 // Run lets a case happen.
@@ -103,10 +108,13 @@ type side struct {
 	host *host
 	nat  box
 	prog *program
+	way  *link // to the peer, and to the server
 
-	stated  []proto.Candidate // host candidates
-	sampled uint16            // an outside port of the NAT, shortly before
-	aims    bool              // the side has a volley
+	stated []proto.Candidate // host candidates
+	seen   netip.AddrPort    // by the server
+	found  nat.Allocation    // what a measurement has shown of the NAT's ports
+	fresh  []uint16          // the newest of them
+	aims   bool              // the side has a volley
 }
 
 func newNet(c Case) *network {
@@ -115,11 +123,18 @@ func newNet(c Case) *network {
 	ba := &link{w: n.w, rng: source(c.Seed, 2), delay: c.RTT - c.RTT/2, jitter: c.Jitter, loss: c.Loss, near: c.Near || c.Together}
 	n.a = newSide(n.w, c.A, "A", proto.Initiator, insideA, outsideA, ab, c.Seed)
 	n.b = newSide(n.w, c.B, "B", proto.Responder, insideB, outsideB, ba, c.Seed)
-	ab.to, ba.to = n.b.nat.fromOutside, n.a.nat.fromOutside
-	ab.back, ba.back = n.a.nat.fromOutside, n.b.nat.fromOutside
+	toA, toB := func(s segment) { n.a.nat.fromOutside(s) }, func(s segment) { n.b.nat.fromOutside(s) }
+	ab.to, ab.back, ba.to, ba.back = toB, toA, toA, toB
 	n.a.prog.busy, n.b.prog.busy = c.Busy, c.Busy
-	if c.Together {
+	switch {
+	case c.Together || c.A.NAT.Shared == SharedLAN:
 		n.join(ab, ba)
+	case c.A.NAT.Shared == SharedCarrier:
+		n.subscribe()
+	}
+	if c.IPv6 {
+		n.a.addIPv6(globalA, ab.send)
+		n.b.addIPv6(globalB, ba.send)
 	}
 	n.a.remember(n.b)
 	n.b.remember(n.a)
@@ -127,23 +142,21 @@ func newNet(c Case) *network {
 }
 
 func newSide(w *world, s Side, name string, role proto.Role, inside netip.AddrPort, outside netip.Addr, out *link, seed uint64) *side {
+	x := &side{Side: s, name: name, role: role, way: out}
 	if !s.NAT.translates() {
 		inside = netip.AddrPortFrom(outside, inside.Port())
-	}
-	x := &side{Side: s, name: name, role: role}
-	if !s.NAT.translates() {
 		x.stated = []proto.Candidate{proto.NewCandidate(inside, proto.Host, 0)}
 	}
 	rng := source(seed, 2+uint64(role))
-	x.host = &host{w: w, name: name, addr: inside, socks: map[tuple]*tcp{}, listening: s.Mode.Listens(), isn: rng.Uint32()}
-	x.host.single = s.Mode == proto.PortSequential
+	x.host = newHost(w, name, inside, rng.Uint32())
+	x.host.listening, x.host.single = s.Mode.Listens(), s.Mode == proto.PortSequential
 	x.host.tracked = s.NAT.Kernel || s.Carrier.Kernel
-	if s.Carrier.translates() {
+	if s.carrier().translates() {
 		x.nat = newChain(w, s, name, inside, outside, x.host.receive, out.send, seed+uint64(role))
 	} else {
 		x.nat = newBox(w, s, "NAT "+name, inside, outside, x.host.receive, out.send, seed+uint64(role))
 	}
-	x.host.send = x.nat.fromInside
+	x.host.send = func(s segment) { x.nat.fromInside(s) }
 	x.prog = &program{w: w, host: x.host, rng: rng, from: s.FreezeAt, thaw: s.FreezeAt + s.Freeze, quiet: s.Quiet, dials: map[tuple]int{}}
 	x.host.arrived = x.prog.accepted
 	return x
@@ -154,9 +167,9 @@ func (s *side) remember(peer *side) {
 	if !s.Ended {
 		return
 	}
-	s.nat.(*kernelNAT).entries[peer.nat.observed(serverAddr)] = &conntrack{
-		state: ctClose, last: ctRST, lastDir: reply, seenReply: true, assured: true, expires: ctTimeout[ctClose],
-	}
+	s.nat.(*kernelNAT).remember(peer.nat.observed(serverAddr), &conntrack{
+		state: ctClose, last: ctRST, lastDir: reply, seenReply: true, assured: true, expires: ctDefaults.timeout[ctClose],
+	})
 }
 
 func newBox(w *world, s Side, name string, inside netip.AddrPort, outside netip.Addr, in, out func(segment), seed uint64) box {
@@ -167,26 +180,37 @@ func newBox(w *world, s Side, name string, inside netip.AddrPort, outside netip.
 	rng := source(seed, 5)
 	switch {
 	case s.NAT.Kernel:
-		taken := uint16(0)
-		if s.Taken {
-			taken = uint16(1024 + rng.IntN(64512))
-		}
-		return newKernelNAT(conn, s.NAT, inside, taken)
+		return newKernelNAT(conn, s.NAT, inside, rng, s.Taken)
 	case s.NAT.User:
 		nat := newUserNAT(conn, s.NAT, inside, rng)
-		if s.Taken {
-			nat.ports[inside.Port()] = &mapping{port: inside.Port(), pinned: true, sessions: map[netip.AddrPort]*session{}}
+		if s.Taken && s.NAT.Fallback != FallbackNone {
+			other := netip.AddrPortFrom(outside, inside.Port())
+			nat.ports[other] = &mapping{outside: other, pinned: true, sessions: map[netip.AddrPort]*session{}}
 		}
 		return nat
+	case s.NAT.Proxy:
+		return newProxy(conn, s.NAT, rng)
 	}
 	return &public{conn, inside}
+}
+
+// carrier is the NAT that the side's own is behind, or none.
+func (s *Side) carrier() Profile {
+	if s.NAT.Outer != nil {
+		return *s.NAT.Outer
+	}
+	return s.Carrier
 }
 
 // newChain is the side's NAT behind its carrier's.
 func newChain(w *world, s Side, name string, inside netip.AddrPort, outside netip.Addr, in, out func(segment), seed uint64) box {
 	c := &chain{}
-	c.inner = newBox(w, Side{NAT: s.NAT, Taken: s.Taken}, "NAT "+name, inside, shared, in, func(s segment) { c.outer.fromInside(s) }, seed)
-	c.outer = newBox(w, Side{NAT: s.Carrier}, "carrier's NAT "+name, c.inner.observed(serverAddr), outside, c.inner.fromOutside, out, seed)
+	between := sharedA
+	if outside == outsideB {
+		between = sharedB
+	}
+	c.inner = newBox(w, Side{NAT: s.NAT, Taken: s.Taken}, "NAT "+name, inside, between, in, func(s segment) { c.outer.fromInside(s) }, seed)
+	c.outer = newBox(w, Side{NAT: s.carrier()}, "carrier's NAT "+name, c.inner.observed(serverAddr), outside, c.inner.fromOutside, out, seed)
 	return c
 }
 
@@ -207,10 +231,11 @@ func (n *network) introduce() *punch.Plan {
 }
 
 func (s *side) party() proto.Party {
+	s.seen = s.nat.observed(serverAddr)
 	return proto.Party{
 		ID:       proto.ID{byte(s.role)},
 		RTT:      uint32(s.Measured / time.Microsecond),
-		Observed: proto.NewCandidate(s.nat.observed(serverAddr), proto.Observed, 0),
+		Observed: proto.NewCandidate(s.seen, proto.Observed, 0),
 		PortMode: s.Mode, Candidates: s.stated, NAT: s.report(),
 	}
 }
@@ -266,16 +291,21 @@ func (n *network) judge(r *Result) {
 		}
 	}
 	n.w.run(n.w.now+aftermath, func() bool { return false })
-	for _, s := range []*side{n.a, n.b} {
+	for i, s := range []*side{n.a, n.b} {
 		for _, p := range s.prog.problems {
 			r.Problems = append(r.Problems, s.name+": "+p)
 		}
-		r.Problems = append(r.Problems, s.broken()...)
+		r.Problems = append(r.Problems, s.broken([...]*side{n.b, n.a}[i])...)
 	}
 }
 
+// isAt reports whether an address is one that the side was seen at, or has stated.
+func (s *side) isAt(addr netip.Addr) bool {
+	return s.seen.Addr() == addr || slices.ContainsFunc(s.stated, func(c proto.Candidate) bool { return c.Addr.Addr() == addr })
+}
+
 // broken checks the caps.
-func (s *side) broken() (rules []string) {
+func (s *side) broken(peer *side) (rules []string) {
 	syns := s.host.syns
 	most, rate := punch.MaxSYNs, maxRate
 	if s.aims {
@@ -291,7 +321,7 @@ func (s *side) broken() (rules []string) {
 		rules = append(rules, fmt.Sprintf("%s: %d SYNs, but the executor counts %d", s.name, len(syns), s.prog.exec.SYNs()))
 	}
 	for to, syns := range s.host.synsByAddress() {
-		if outside := map[proto.Role]netip.Addr{proto.Initiator: outsideB, proto.Responder: outsideA}[s.role]; len(s.stated) == 0 && to != outside {
+		if !peer.isAt(to) {
 			rules = append(rules, fmt.Sprintf("%s: %d SYNs to %v, which is not the peer", s.name, len(syns), to))
 		}
 		if at, fast := tooFast(syns, rate); fast {

@@ -12,9 +12,11 @@ type host struct {
 	w         *world
 	name      string
 	addr      netip.AddrPort
-	send      func(segment) // towards the NAT
+	addr6     netip.AddrPort // the same port; the zero value is none
+	send      func(segment)  // towards the NAT
 	socks     map[tuple]*tcp
 	listening bool
+	anyPort   bool       // listening on all ports
 	single    bool       // one socket at a time
 	tracked   bool       // behind netfilter
 	trapped   bool       // see Result
@@ -81,22 +83,29 @@ var synAgain = [...]time.Duration{1e9, 2e9, 3e9, 4e9, 5e9, 7e9, 11e9, 19.5e9, 35
 // a later connection's number is always the higher one (RFC 6528).
 func (h *host) newISN() uint32 { return h.isn + uint32(h.w.now/64) }
 
+func newHost(w *world, name string, addr netip.AddrPort, isn uint32) *host {
+	return &host{w: w, name: name, addr: addr, socks: map[tuple]*tcp{}, isn: isn}
+}
+
 // connect sends a SYN, with a TTL if that is not 0. LINUX-TCP.md, 2: where the
 // 4-tuple is in use it fails at once, without a packet.
 func (h *host) connect(to netip.AddrPort, o punch.DialOptions) (*tcp, error) {
-	local := h.local(o.Slot)
+	return h.connectFrom(h.local(to, o), to, o.TTL, o.Brief)
+}
+
+func (h *host) connectFrom(local, to netip.AddrPort, ttl int, brief bool) (*tcp, error) {
 	key := tuple{local.Port(), to}
 	if h.socks[key] != nil || h.single && len(h.socks) > 0 {
 		return nil, punch.ErrTupleInUse
 	}
-	t := &tcp{h: h, local: local, remote: to, brief: o.Brief, state: synSent, iss: h.newISN(), opened: h.w.now}
+	t := &tcp{h: h, local: local, remote: to, brief: brief, state: synSent, iss: h.newISN(), opened: h.w.now}
 	h.socks[key] = t
 	h.most = max(h.most, len(h.socks))
-	if o.TTL == 0 {
+	if ttl == 0 {
 		t.transmitSYN(hostTTL)
 	} else {
-		t.minTTL = o.TTL + 1 // as in package reuse
-		t.transmitSYN(o.TTL)
+		t.minTTL = ttl + 1 // as in package reuse
+		t.transmitSYN(ttl)
 	}
 	return t, nil
 }
@@ -104,12 +113,16 @@ func (h *host) connect(to netip.AddrPort, o punch.DialOptions) (*tcp, error) {
 // isQuiet tells a quiet dial from a deaf one, whose SYN arrives.
 func (t *tcp) isQuiet() bool { return 0 < t.minTTL && t.minTTL < 16 }
 
-// local is the local endpoint of a slot.
-func (h *host) local(slot int) netip.AddrPort {
-	if slot == 0 {
-		return h.addr
+// local is the local endpoint of a dial.
+func (h *host) local(to netip.AddrPort, o punch.DialOptions) netip.AddrPort {
+	addr := h.addr
+	if to.Addr().Is6() {
+		addr = h.addr6
 	}
-	return netip.AddrPortFrom(h.addr.Addr(), uint16(32768+slot))
+	if o.Slot == 0 {
+		return addr
+	}
+	return netip.AddrPortFrom(addr.Addr(), uint16(32768+o.Slot))
 }
 
 // transmitSYN repeats itself with the normal TTL.
@@ -157,7 +170,7 @@ func (h *host) receive(s segment) {
 	case s.icmp != noICMP:
 		t.unreachable(s)
 	case t != nil && s.ttl < t.minTTL:
-	case t == nil && s.opens() && s.dst.Port() == h.addr.Port():
+	case t == nil && s.opens() && (s.dst.Port() == h.addr.Port() || h.anyPort):
 		h.trapped = h.trapped || h.tracked
 		h.stunned = h.stunned || h.tracked && h.unheard > 0
 		h.listen(s)
@@ -185,8 +198,8 @@ func (h *host) listen(s segment) {
 		h.reset(s)
 		return
 	}
-	t := &tcp{h: h, local: h.addr, remote: s.src, state: synReceived, child: true, iss: h.newISN(), irs: s.seq, opened: h.w.now}
-	h.socks[tuple{h.addr.Port(), s.src}] = t
+	t := &tcp{h: h, local: s.dst, remote: s.src, state: synReceived, child: true, iss: h.newISN(), irs: s.seq, opened: h.w.now}
+	h.socks[tuple{s.dst.Port(), s.src}] = t
 	t.transmitSYNACK()
 }
 

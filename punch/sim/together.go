@@ -2,19 +2,30 @@ package sim
 
 import (
 	"net/netip"
+	"time"
 
 	"github.com/peerd/peerd/proto"
 )
 
-// join puts both hosts on one network behind A's NAT. Its server sees both at
-// one address, and sends nothing from inside back inside.
+// lanDelay is how long a segment takes on a network at home, and back from a NAT.
+const lanDelay = 100 * time.Microsecond
+
+// join puts both hosts on one network behind A's NAT. The server sees both at
+// one address.
 func (n *network) join(ab, ba *link) {
 	port := n.b.host.addr.Port()
 	n.b.host.addr = netip.AddrPortFrom(neighbour(n.a.host.addr.Addr(), 1), port)
 	n.b.nat = lodger{n.a.nat, port}
+	n.a.nat.connected().deliver = func(s segment) {
+		for _, side := range []*side{n.a, n.b} {
+			if side.host.addr.Addr() == s.dst.Addr() {
+				side.host.receive(s)
+			}
+		}
+	}
 	ab.to, ba.to = n.b.host.receive, n.a.host.receive
-	n.a.host.send = func(s segment) { n.forward(s, n.a, n.b, ab) }
-	n.b.host.send = func(s segment) { n.forward(s, n.b, n.a, ba) }
+	n.a.host.send = func(s segment) { n.forward(s, n.b, ab) }
+	n.b.host.send = func(s segment) { n.forward(s, n.a, ba) }
 	for _, s := range []*side{n.a, n.b} {
 		s.host.tracked = false
 		s.stated = n.statement(s)
@@ -38,16 +49,14 @@ func neighbour(addr netip.Addr, n int) netip.Addr {
 	return addr
 }
 
-// forward takes a segment to the other host, or to the NAT, which refuses it or
-// does not. Nobody else answers.
-func (n *network) forward(s segment, from, to *side, way *link) {
-	switch {
-	case s.dst.Addr() == to.host.addr.Addr():
+// forward takes a segment to the other host, or to the NAT. Idle addresses do not
+// answer.
+func (n *network) forward(s segment, to *side, way *link) {
+	switch s.dst.Addr() {
+	case to.host.addr.Addr():
 		way.send(s)
-	case s.dst.Addr() == outsideA && n.c.A.NAT.Answer == Reset:
-		if r, due := resetFor(s); due {
-			n.w.after(n.c.RTT, func() { from.host.receive(r) })
-		}
+	case outsideA:
+		n.a.nat.fromInside(s)
 	}
 }
 
