@@ -108,6 +108,22 @@ func (b *Budget) guessing(now time.Time) time.Duration {
 	return b.guess.takeNow(now)
 }
 
+// aiming is guessing for a volley that is not rare, which uses a SYN of the node's up
+// as well: of both or of none, for who waits asks again and again.
+func (b *Budget) aiming(now time.Time) time.Duration {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.refillLocked(now)
+	if b.tokens < 1 {
+		return gapBudget
+	}
+	wait := b.guess.takeNow(now)
+	if wait == 0 {
+		b.tokens--
+	}
+	return wait
+}
+
 // forgetLocked drops the paces that are full again.
 func (b *Budget) forgetLocked(now time.Time) {
 	for addr, p := range b.paces {

@@ -349,6 +349,24 @@ func TestWindowsUseTheBudgetUp(t *testing.T) {
 	}
 }
 
+// A window that waits for the volleys' pace leaves the node's SYNs to others.
+func TestWindowThatWaitsUsesNothingUp(t *testing.T) {
+	b := NewBudget(epoch)
+	for b.guessing(epoch) == 0 {
+	}
+	for range 1000 {
+		if b.aiming(epoch) == 0 {
+			t.Fatal("the pace has more than it has")
+		}
+	}
+	if left := b.tokens; left != budgetBurst {
+		t.Errorf("%v of %v SYNs are left", left, budgetBurst)
+	}
+	if b.aiming(epoch.Add(time.Second)) != 0 {
+		t.Error("the pace has no SYN again")
+	}
+}
+
 func TestHopelessPlanEndsAfterARound(t *testing.T) {
 	r := newLadderRig(t, randomNAT(), randomNAT(), proto.Initiator, nil)
 	r.pass(300 * ms)

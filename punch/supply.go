@@ -66,10 +66,10 @@ func (s *salvo) take(now time.Time) time.Duration {
 	if b == nil {
 		return s.pace.takeNow(now)
 	}
-	if !s.v.Guesses() && !b.Take(now, 1) {
-		return gapBudget
+	if s.v.Guesses() {
+		return b.guessing(now)
 	}
-	return b.guessing(now)
+	return b.aiming(now)
 }
 
 // shoot dials what is first in the queue.
