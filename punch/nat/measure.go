@@ -241,11 +241,8 @@ func (m *measuring) knock(ctx context.Context) {
 // what only one met is looked at again.
 func (m *measuring) knockAtHome(ctx context.Context) {
 	home := m.cfg.Home.Outside
-	strange := home
-	if len(m.benches) > 1 {
-		strange = m.benches[1].Sight().Outside
-	}
-	if !m.cfg.Alternate {
+	strange, ok := m.strange()
+	if !ok {
 		m.knocks.near = m.dialBack(ctx, proto.FromOtherPort, home)
 		return
 	}
@@ -257,6 +254,15 @@ func (m *measuring) knockAtHome(ctx context.Context) {
 		k.near = m.again(ctx, k.near, proto.FromOtherPort, home)
 		k.far = m.again(ctx, k.far, proto.FromAlternate, strange)
 	}
+}
+
+// strange returns an outside endpoint of this host that has never been to the
+// server's other address, if there is one.
+func (m *measuring) strange() (outside netip.AddrPort, ok bool) {
+	if n := len(m.benches); n > 0 {
+		return m.benches[n-1].Sight().Outside, m.cfg.Alternate
+	}
+	return m.cfg.Home.Outside, m.cfg.Alternate && len(m.views.far) == 0
 }
 
 // bench takes two fresh ports.

@@ -343,6 +343,10 @@ func TestMeasure(t *testing.T) {
 		"a port without a listener": {func(w *model) { w.noBench = true }, func(c *Config) { c.Listens = false }, func(r *proto.NATReport) {
 			r.Crossing, r.OnReset, r.Hairpin, r.Proxied = 0, 0, 0, 0
 		}, []Field{FieldCrossing, FieldOnReset, FieldHairpin, FieldProxied}},
+		// Its own port has been to the other address, so that this is no stranger's there.
+		"fresh ports that fail, the address let in": {func(w *model) { w.noBench, w.filtering = true, proto.FilteringAddressDependent }, nil, func(r *proto.NATReport) {
+			r.Filtering, r.Unsolicited, r.Crossing, r.OnReset, r.Hairpin, r.Proxied = 0, 0, 0, 0, 0, 0
+		}, []Field{FieldFiltering, FieldUnsolicited, FieldCrossing, FieldOnReset, FieldHairpin, FieldProxied}},
 		"one socket at a time": {func(w *model) { w.noBench, w.unsolicited = true, proto.AnswerReset },
 			func(c *Config) { c.Listens, c.OwnPort = false, false },
 			func(r *proto.NATReport) {

@@ -62,6 +62,8 @@ func (m *measuring) whyNoFiltering() string {
 		return portNotShared
 	case !m.cfg.Alternate:
 		return noSecondAddress
+	case len(m.benches) == 0:
+		return m.whyNoBench()
 	}
 	return notDialledBack
 }
