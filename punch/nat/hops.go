@@ -1,25 +1,16 @@
 package nat
 
-import (
-	"net/netip"
-
-	"github.com/peerd/peerd/proto"
-)
+import "net/netip"
 
 // sharedSpace is what carriers' NATs give their customers (RFC 6598).
 var sharedSpace = netip.MustParsePrefix("100.64.0.0/10")
 
-// hopsOf returns the least TTL that gets past the last of this host's own NATs,
+// hopsOf returns the least TTL that gets past the last of this host's own NATs, of
+// which there is one at least,
 // given the routers on the way to the server, the nearest first: those with an
 // address that is not global, and the one with this host's outside address. 0 is
 // unknown: a router between did not answer, or none did.
-func hopsOf(mapping proto.NATMapping, routers []netip.Addr, outside netip.Addr) uint8 {
-	if mapping == proto.MappingNone {
-		return 1
-	}
-	if mapping == proto.MappingUnknown && len(routers) == 0 {
-		return 0
-	}
+func hopsOf(routers []netip.Addr, outside netip.Addr) uint8 {
 	own := 0
 	for i, r := range routers {
 		switch {

@@ -166,32 +166,28 @@ func TestProxiedOf(t *testing.T) {
 }
 
 func TestHopsOf(t *testing.T) {
-	const eim = proto.MappingEndpointIndependent
 	for _, c := range []struct {
-		mapping proto.NATMapping
 		routers []string // "" for one that does not answer
 		want    uint8
 	}{
-		{proto.MappingNone, nil, 1},
-		{eim, []string{"192.168.1.1", "203.0.113.1"}, 2},
-		{eim, []string{"192.168.1.1", "100.64.0.1", "203.0.113.1"}, 3},
-		{eim, []string{"192.168.1.1", "100.64.0.1", "198.51.100.1", "203.0.113.1"}, 4}, // the carrier's NAT has our address
-		{eim, []string{"192.168.1.1", "203.0.113.1", "10.0.0.1"}, 2},                   // private beyond the Internet's border
-		{eim, []string{"fd00::1", "2001:db8::1"}, 2},
-		{eim, []string{"192.168.1.1", "", "203.0.113.1"}, 0},
-		{eim, []string{"", "203.0.113.1"}, 0},
-		{eim, []string{"203.0.113.1"}, 0},
-		{eim, []string{"192.168.1.1"}, 0},
-		{eim, nil, 0},
-		{proto.MappingUnknown, nil, 0},
+		{[]string{"192.168.1.1", "203.0.113.1"}, 2},
+		{[]string{"192.168.1.1", "100.64.0.1", "203.0.113.1"}, 3},
+		{[]string{"192.168.1.1", "100.64.0.1", "198.51.100.1", "203.0.113.1"}, 4}, // the carrier's NAT has our address
+		{[]string{"192.168.1.1", "203.0.113.1", "10.0.0.1"}, 2},                   // private beyond the Internet's border
+		{[]string{"fd00::1", "2001:db8::1"}, 2},
+		{[]string{"192.168.1.1", "", "203.0.113.1"}, 0},
+		{[]string{"", "203.0.113.1"}, 0},
+		{[]string{"203.0.113.1"}, 0},
+		{[]string{"192.168.1.1"}, 0},
+		{nil, 0},
 	} {
 		var routers []netip.Addr
 		for _, r := range c.routers {
 			addr, _ := netip.ParseAddr(r)
 			routers = append(routers, addr)
 		}
-		if got := hopsOf(c.mapping, routers, outside); got != c.want {
-			t.Errorf("%v %q: %d, want %d", c.mapping, c.routers, got, c.want)
+		if got := hopsOf(routers, outside); got != c.want {
+			t.Errorf("%q: %d, want %d", c.routers, got, c.want)
 		}
 	}
 }

@@ -370,7 +370,7 @@ func (m *measuring) count(ctx context.Context) {
 	ctx, cancel := m.wait(ctx, 1)
 	defer cancel()
 	routers := m.cfg.Net.Hops(ctx, to[0])
-	hops := hopsOf(mappingOf(m.views), routers, m.cfg.Home.Outside.Addr())
+	hops := hopsOf(routers, m.cfg.Home.Outside.Addr())
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.report.Hops = hops; hops == 0 && len(routers) == 0 {
