@@ -8,11 +8,17 @@ import (
 	"github.com/peerd/peerd/punch/natlab"
 )
 
-// The table has all profiles that there are, and each row every one of them.
+// The table has all profiles that there are, each row every one of them, and no
+// others.
 func TestExpectationsKnowEveryProfile(t *testing.T) {
 	for _, p := range natlab.Profiles() {
 		if !slices.Contains(expectations.names, p.Name) {
 			t.Errorf("expectations.txt has no row and column %s", p.Name)
+		}
+	}
+	for _, name := range expectations.names {
+		if _, err := natlab.ProfileByName(name); err != nil {
+			t.Errorf("expectations.txt: %v", err)
 		}
 	}
 }

@@ -18,7 +18,6 @@ type matrixReport struct {
 	Provenance provenance    `json:"provenance"`
 	Took       string        `json:"took"`
 	Runs       int           `json:"runs"`
-	Missing    []string      `json:"missing,omitempty"` // profiles of the expectations that the lab does not have
 	Pairs      []pairResult  `json:"pairs"`
 	Field      fieldEstimate `json:"field"`
 }
@@ -68,9 +67,6 @@ func (r matrixReport) markdown() []byte {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "# Every pair of NATs\n\nMeasured by `natlab matrix` on commit %s, %s, in %s.\n%s, %s, %d CPUs. How to read this: [docs/matrix.md](../matrix.md). The same as [CSV](matrix.csv) and, with every run, as [JSON](matrix.json).\n",
 		r.Provenance.Commit, r.Provenance.Date, r.Took, r.Provenance.System, r.Provenance.Go, r.Provenance.CPUs)
-	if len(r.Missing) > 0 {
-		fmt.Fprintf(&b, "\nThe lab did not have %s.\n", strings.Join(r.Missing, ", "))
-	}
 	for _, group := range conditions(r.Pairs) {
 		fmt.Fprintf(&b, "\n## %v of round trip\n\n", conditionOf(group[0]))
 		writeClasses(&b, group)

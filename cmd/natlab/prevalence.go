@@ -7,8 +7,6 @@ import (
 	"maps"
 	"math"
 	"slices"
-
-	"github.com/peerd/peerd/punch/natlab"
 )
 
 // A figure of how common something is. NAT.md has most of them, with the tags
@@ -94,17 +92,6 @@ func (v values) weights() map[string]float64 {
 	return w
 }
 
-// standIns are profiles that behave as others do, for a lab without those.
-var standIns = map[string]string{"fullcone": "user-fullcone", "sym-seq": "user-sym-seq", "cgn-eim": "user-cgn-eim"}
-
-// measuredAs is the profile whose results stand for a profile.
-func measuredAs(name string) string {
-	if _, err := natlab.ProfileByName(name); err != nil && standIns[name] != "" {
-		return standIns[name]
-	}
-	return name
-}
-
 // fieldEstimate is the expected share of direct connections between two hosts
 // that are picked at random.
 type fieldEstimate struct {
@@ -140,13 +127,9 @@ func fieldOf(results []pairResult) (f field) {
 		all[pair] = rate{all[pair].direct + r.direct(0), all[pair].runs + len(r.Runs)}
 	}
 	f.names = slices.Sorted(maps.Keys(nominal().weights()))
-	measured := make([]string, len(f.names))
-	for i, name := range f.names {
-		measured[i] = measuredAs(name)
-	}
-	for _, a := range measured {
+	for _, a := range f.names {
 		var row []rate
-		for _, b := range measured {
+		for _, b := range f.names {
 			row = append(row, all[[2]string{a, b}])
 		}
 		f.rates = append(f.rates, row)
