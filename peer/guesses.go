@@ -11,17 +11,26 @@ import (
 	"github.com/peerd/peerd/punch"
 )
 
-// guesses is when this node has guessed ports last, and in which network. The zero
-// value is never.
+// guesses is when this node has guessed ports lately, and in which networks. The
+// zero value is never.
 type guesses struct {
-	mu    sync.Mutex
-	last  time.Time
+	mu   sync.Mutex
+	made []guess // within guessPause, oldest first
+}
+
+type guess struct {
+	at    time.Time
 	where string
 }
 
-// guessPause is the time from one guess to the next in one network. What it
-// costs others, who share a NAT or its way out, is not to be paid often.
-const guessPause = time.Hour
+const (
+	// guessPause is the time from one guess to the next in one network. What it
+	// costs others, who share a NAT or its way out, is not to be paid often.
+	guessPause = time.Hour
+	// maxGuesses bounds the guesses in that time in all networks: which one it is,
+	// is in part the server's word, who may call it another one each time.
+	maxGuesses = 4
+)
 
 // ErrNoGuess means that Config.NoGuess keeps a connection from being tried that
 // only guessing could make.
@@ -42,11 +51,15 @@ func (e *GuessedError) Error() string {
 func (g *guesses) allow(now time.Time, where string) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	since := now.Sub(g.last)
-	if !g.last.IsZero() && since < guessPause && where == g.where {
-		return &GuessedError{guessPause - since}
+	g.made = slices.DeleteFunc(g.made, func(m guess) bool { return now.Sub(m.at) >= guessPause })
+	i := slices.IndexFunc(g.made, func(m guess) bool { return m.where == where })
+	if i < 0 && len(g.made) >= maxGuesses {
+		i = 0
 	}
-	g.last, g.where = now, where
+	if i >= 0 {
+		return &GuessedError{guessPause - now.Sub(g.made[i].at)}
+	}
+	g.made = append(g.made, guess{now, where})
 	return nil
 }
 

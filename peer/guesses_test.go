@@ -25,6 +25,14 @@ func TestGuessesAreRare(t *testing.T) {
 		{61 * time.Minute, "home", false},
 		{62 * time.Minute, "train", true},
 		{63 * time.Minute, "train", false},
+		{64 * time.Minute, "home", false}, // and back
+		{65 * time.Minute, "there", true},
+		{66 * time.Minute, "somewhere", true},
+		{67 * time.Minute, "elsewhere", false}, // says who?
+		{119 * time.Minute, "elsewhere", false},
+		{2 * time.Hour, "elsewhere", true},
+		{2*time.Hour + time.Minute, "home", false},
+		{2*time.Hour + 2*time.Minute, "home", true},
 	}
 	for _, s := range steps {
 		err := g.allow(begin.Add(s.after), s.where)
