@@ -32,8 +32,13 @@ func (p *Plan) guess(changing, still *outlook) {
 	if ports(low, high) <= fewPorts {
 		lasts = guessForFew
 	}
-	spread := &Volley{Idea: Spread, To: still.party.Observed, At: p.Start, Every: everyGuess, Hold: holdQuiet, For: lasts, Sockets: number}
-	guess := &Volley{Idea: Guess, To: changing.party.Observed, At: p.Start, Every: everyGuess, Hold: max(2*p.RTT, leastHold), For: lasts, Low: low, High: high}
+	// Who may let the other one in needs no guess, nor may it be used up on it.
+	at, reserve := p.Start, !still.filtersPorts()
+	if reserve {
+		at += p.RTT + hopelessTime
+	}
+	spread := &Volley{Idea: Spread, To: still.party.Observed, At: at, Reserve: reserve, Every: everyGuess, Hold: holdQuiet, For: lasts, Sockets: number}
+	guess := &Volley{Idea: Guess, To: changing.party.Observed, At: at, Reserve: reserve, Every: everyGuess, Hold: max(2*p.RTT, leastHold), For: lasts, Low: low, High: high}
 	if changing.strict() {
 		guess.Hold = max(guess.Hold, holdStrictly)
 		if speaks(changing.nat.Crossing) {
@@ -50,7 +55,7 @@ func (p *Plan) guess(changing, still *outlook) {
 	guess.Every = max(guess.Every*min(syns, 2), guess.Hold/(maxHeld-guessBurst)+1)
 	p.setVolley(changing.role, spread)
 	p.setVolley(still.role, guess)
-	p.Limit = p.Start + lasts + max(p.Hold, 2*p.RTT) + p.RTT
+	p.Limit = at + lasts + max(p.Hold, 2*p.RTT) + p.RTT
 }
 
 // allocated are the least and the greatest outside port that the next mapping may

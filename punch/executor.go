@@ -33,8 +33,8 @@ type Config struct {
 	Deaf, Sequential bool
 	// OtherPorts says that Sockets can dial from other local ports.
 	OtherPorts bool
-	// AllowGuess is asked when this side is about to guess ports, or to have its
-	// own guessed, with thousands of SYNs; it returns why it must not, or nil. A nil
+	// AllowGuess is asked when the first SYN is due with which this side guesses ports,
+	// or has its own guessed, of thousands; it returns why it must not, or nil. A nil
 	// AllowGuess allows it.
 	AllowGuess func() error
 	// Budget is the node's; nil is without bounds.
@@ -111,16 +111,30 @@ func (e *Executor) Begin() {
 	case e.salvo != nil:
 		e.salvo.begin()
 	case e.forbids != nil:
-		v := e.cfg.Plan.Volley(e.cfg.Role)
-		e.trace(Event{Kind: Skipped, To: v.To, Idea: v.Idea, Err: e.forbids})
+		e.traceForbidden()
 	}
 	e.expireIfExhausted()
+}
+
+// forbid leaves the volley out, which was about to begin.
+func (e *Executor) forbid(err error) {
+	e.salvo, e.forbids = nil, err
+	e.traceForbidden()
+	e.unlimit()
+	e.unlimit = e.cfg.Clock.AfterFunc(e.until(e.lasts()), e.limit)
+	e.expireIfExhausted()
+}
+
+func (e *Executor) traceForbidden() {
+	v := e.cfg.Plan.Volley(e.cfg.Role)
+	e.trace(Event{Kind: Skipped, To: v.To, Idea: v.Idea, Err: e.forbids})
 }
 
 // lasts is the plan's limit, or an earlier one where this side leaves out what the
 // plan depends on.
 func (e *Executor) lasts() uint32 {
-	if e.forbids == nil && !e.apart {
+	depends := e.forbids != nil && !e.cfg.Plan.Volley(e.cfg.Role).Reserve
+	if !depends && !e.apart {
 		return e.cfg.Plan.Limit
 	}
 	return min(e.cfg.Plan.Limit, e.cfg.Plan.Start+e.cfg.Plan.RTT+hopelessTime)

@@ -56,11 +56,6 @@ func (e *Executor) newSalvo() (s *salvo, forbidden error) {
 	if err := e.admit(Step{To: v.To, Idea: v.Idea}); err != nil {
 		return nil, err
 	}
-	if v.Guesses() && e.cfg.AllowGuess != nil {
-		if err := e.cfg.AllowGuess(); err != nil {
-			return nil, err
-		}
-	}
 	return &salvo{e: e, v: v, pace: newGuessPace(e.cfg.Clock.Now())}, nil
 }
 
@@ -90,6 +85,10 @@ func (s *salvo) work() {
 	s.stop = nil
 	now := s.e.cfg.Clock.Now()
 	if s.began.IsZero() {
+		if err := s.ask(); err != nil {
+			s.e.forbid(err)
+			return
+		}
 		s.began, s.next = now, now
 	}
 	s.expire(now)
@@ -107,6 +106,14 @@ func (s *salvo) work() {
 		return
 	}
 	s.wake(s.following(now))
+}
+
+// ask returns why a volley that is about to begin must not.
+func (s *salvo) ask() error {
+	if !s.v.Guesses() || s.e.cfg.AllowGuess == nil {
+		return nil
+	}
+	return s.e.cfg.AllowGuess()
 }
 
 // maxHurry is for how much lost time a salvo makes up: timers are not exact, nor is

@@ -301,6 +301,51 @@ func TestGuessThatIsNotAllowed(t *testing.T) {
 	}
 }
 
+// Who may let the other side in, for all that is known, needs no guess: it waits for
+// the plain dials, and is not even asked for if they connect.
+func TestGuessThatMayNotBeNeededWaits(t *testing.T) {
+	for name, still := range map[string]*proto.NATReport{"nothing known": nil, "filter unknown": filteringNAT(proto.FilteringUnknown)} {
+		for _, connects := range []bool{true, false} {
+			asked := 0
+			r := newLadderRig(t, randomNAT(), still, proto.Initiator, func(c *Config) {
+				c.AllowGuess = func() error { asked++; return nil }
+			})
+			if r.pass(60 * ms); connects {
+				r.last(1).connect()
+				r.socks[0].h.Received(proofOf(proto.Responder))
+			}
+			if r.pass(160 * ms); asked > 0 || len(r.volleys()) > 0 {
+				t.Errorf("%s: %d dials, asked %d times, before plain ones had their time", name, len(r.volleys()), asked)
+			}
+			if r.pass(200 * ms); (asked > 0) == connects || (len(r.volleys()) > 0) == connects {
+				t.Errorf("%s, connected %t: %d dials, asked %d times", name, connects, len(r.volleys()), asked)
+			}
+			if connects {
+				r.exec.GiveUp()
+				if r.pass(100 * ms); asked != 1 || len(r.volleys()) == 0 {
+					t.Errorf("%s, given up: %d dials, asked %d times", name, len(r.volleys()), asked)
+				}
+			}
+			r.exec.Stop()
+		}
+	}
+}
+
+// The plain dials of such a pair go on where guessing is not allowed.
+func TestPlanGoesOnWithoutAGuessThatMayNotBeNeeded(t *testing.T) {
+	r := newLadderRig(t, randomNAT(), nil, proto.Responder, func(c *Config) {
+		c.AllowGuess = func() error { return errors.New("switched off") }
+	})
+	if r.pass(time.Second); r.ended != nil || len(r.socks) < 2 || len(r.volleys()) > 0 {
+		t.Errorf("%d dials, ended with %v", len(r.socks), r.ended)
+	}
+	r.pass(20 * time.Second)
+	var hopeless *HopelessError
+	if !errors.As(r.ended, &hopeless) || hopeless.Short() != "switched off" {
+		t.Errorf("ended with %v", r.ended)
+	}
+}
+
 // A window is no guess: nobody needs to be asked.
 func TestWindowNeedsNoPermission(t *testing.T) {
 	r := newLadderRig(t, sequentialNAT(1), steadyNAT(), proto.Responder, func(c *Config) {

@@ -44,6 +44,9 @@ type Volley struct {
 	High uint16 `json:"high,omitempty"`
 	// Sockets is how many other local ports Spread has.
 	Sockets uint32 `json:"sockets,omitempty"`
+	// Reserve means that plain dials may do as well, for all that is known: it begins
+	// when they have had their time, and without it the plan goes on.
+	Reserve bool `json:"reserve,omitempty"`
 	// Completed means that something on the way completes all of them by itself, so that
 	// they wait for the other side as connections.
 	Completed bool `json:"completed,omitempty"`
