@@ -9,6 +9,7 @@ import (
 	"os"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/spf13/cobra"
 
@@ -69,7 +70,7 @@ func (o replayOptions) run(ctx context.Context, path string, out io.Writer) erro
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
-	fmt.Fprintf(out, "introduction %d, recorded by the %s\n%s", number, attempt.Introduction.Role, c.describe())
+	fmt.Fprintf(out, "introduction %d, recorded by the %s\n%s", number, legible(attempt.Introduction.Role), c.describe())
 	r, err := c.measure(ctx, o.runs)
 	if err != nil {
 		return err
@@ -192,11 +193,22 @@ func (c *replayCase) describe() string {
 	case r == nil:
 		fmt.Fprintf(&b, "recorded:  no result\n")
 	case r.Connected:
-		fmt.Fprintf(&b, "recorded:  connected after %.0f ms, %s\n", r.TookMS, wonInWords(r.Won))
+		fmt.Fprintf(&b, "recorded:  connected after %.0f ms, %s\n", r.TookMS, legible(wonInWords(r.Won)))
 	default:
-		fmt.Fprintf(&b, "recorded:  no connection after %.0f ms: %s\n", r.TookMS, r.Failure)
+		fmt.Fprintf(&b, "recorded:  no connection after %.0f ms: %s\n", r.TookMS, legible(r.Failure))
 	}
 	return b.String()
+}
+
+// legible is text of a recording, which may be anybody's, without what a terminal
+// would take for more than text.
+func legible(text string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return unicode.ReplacementChar
+	}, text)
 }
 
 // roundTrip is that between the peers, by way of the server.

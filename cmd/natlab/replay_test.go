@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode"
 
 	"github.com/peerd/peerd/proto"
 	"github.com/peerd/peerd/punch/natlab"
@@ -242,6 +243,19 @@ func TestReplayCompares(t *testing.T) {
 		err := (&replayCase{result: c.result}).compare(pairResult{Runs: c.runs}, &out)
 		if out.String() != "agrees:    "+c.want+"\n" || (err == nil) != c.agrees {
 			t.Errorf("%q %v, want %q", out.String(), err, c.want)
+		}
+	}
+}
+
+// What a recording says is text, and no command to the terminal.
+func TestReplayShowsText(t *testing.T) {
+	for _, r := range []*recording.Result{
+		{Failure: "no\x1b]0;title\x07\nroute\u009b2J"},
+		{Connected: true, Won: &recording.Won{How: "dialled", Kind: "\x1b[2J", Idea: "\r\n"}},
+	} {
+		text := (&replayCase{result: r}).describe()
+		if i := strings.IndexFunc(text, func(r rune) bool { return !unicode.IsPrint(r) && r != '\n' }); i >= 0 || strings.Count(text, "\n") != 4 {
+			t.Errorf("%q", text)
 		}
 	}
 }
