@@ -285,11 +285,14 @@ func (e *Executor) hint() string {
 	return "; neither side can listen on its port (port-mode), so two dials would have to cross"
 }
 
-// summary says for each target how its last dial ended.
+// summary says for each step how its last dial ended.
 func (e *Executor) summary() string {
 	s := ""
-	for i, t := range e.targets {
-		if i > 0 {
+	for _, t := range e.targets {
+		if t.hit {
+			continue
+		}
+		if s != "" {
 			s += "; "
 		}
 		s += t.summary()
@@ -334,7 +337,13 @@ func (e *Executor) stepSYNs() int {
 // resent bounds how many SYNs the dials under way may still repeat before they
 // are replaced.
 func (e *Executor) resent() int {
-	return (len(e.targets) - 1) * resentWithin(micros(max(e.cfg.Plan.Hold, e.cfg.Plan.Deaf)))
+	others := -1
+	for _, t := range e.targets {
+		if !t.hit {
+			others++
+		}
+	}
+	return others * resentWithin(micros(max(e.cfg.Plan.Hold, e.cfg.Plan.Deaf)))
 }
 
 func (e *Executor) trace(ev Event) {

@@ -29,6 +29,7 @@ type salvo struct {
 	ends  time.Time // when the round is over
 
 	dials, refusals int
+	hits            int // dials that have connected
 	syns            int // retransmissions of dials that have ended included
 	refused         bool
 	spent           bool // nothing more is dialled
@@ -267,5 +268,5 @@ func (s *salvo) summary() string {
 	if s == nil {
 		return ""
 	}
-	return fmt.Sprintf("; %v at %v: %d dials, %d of them refused", s.v.Idea, s.v.To.Addr.Addr(), s.dials, s.refusals)
+	return fmt.Sprintf("; %v at %v: %d dials, %d of them refused, %d connected", s.v.Idea, s.v.To.Addr.Addr(), s.dials, s.refusals, s.hits)
 }

@@ -171,6 +171,33 @@ func TestHitsAreBounded(t *testing.T) {
 	}
 }
 
+// However many ports strangers answer at, what is said of the plan's end stays short,
+// and the plan's own dials go on.
+func TestManyStrangersAnswer(t *testing.T) {
+	tr := reports(transcript(obsA, obsB, 250_000, 250_000), randomNAT(), silentNAT())
+	plan, err := MakePlan(&tr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := newRig(t, func(c *Config) { c.Plan, c.Role, c.Zero = plan, proto.Responder, epoch.Add(-micros(plan.Start)) })
+	for n := 0; r.ended == nil; {
+		r.pass(5 * ms)
+		for ; n < len(r.socks); n++ {
+			if s := r.socks[n]; s.brief {
+				s.connect()
+				s.h.Received(make([]byte, proto.PreambleSize))
+			}
+		}
+	}
+	strangers := strings.Count(fmt.Sprint(r.lines), " unproven")
+	if strangers < 400 || len(r.ended.Error()) > 400 {
+		t.Errorf("%d strangers, ended with %.1000v", strangers, r.ended)
+	}
+	if said := fmt.Sprint(r.ended); !strings.Contains(said, fmt.Sprintf("%d connected", strangers)) || strings.Contains(said, errMaxSYNs.Error()) {
+		t.Errorf("ended with %v", r.ended)
+	}
+}
+
 // A proxy completes all of its side's dials at once, and they have to wait all the
 // same.
 func TestCompletedDialsWait(t *testing.T) {

@@ -38,9 +38,10 @@ func (h *shot) Connected() {
 		return
 	}
 	s.e.attempts++
-	t := &target{e: s.e, step: Step{To: s.v.To, Idea: s.v.Idea, Once: true}, sock: h.sock, attempt: s.e.attempts, dialled: s.e.cfg.Clock.Now(), dials: 1}
+	t := &target{e: s.e, step: Step{To: s.v.To, Idea: s.v.Idea, Once: true}, hit: true, sock: h.sock, attempt: s.e.attempts, dialled: s.e.cfg.Clock.Now(), dials: 1}
 	t.step.To.Addr = s.to(h.aim)
 	s.e.targets = append(s.e.targets, t)
+	s.hits++
 	h.hit = &attempt{t: t, number: t.attempt}
 	t.established()
 }

@@ -18,6 +18,7 @@ import (
 type target struct {
 	e    *Executor
 	step Step
+	hit  bool // a salvo's, which has connected: it dials no more
 	pace pace // where the node has no budget
 
 	sock      Socket
