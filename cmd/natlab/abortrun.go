@@ -199,11 +199,12 @@ func (t *tunnelWorld) connectRemote(ctx context.Context) error {
 	return err
 }
 
-// plainTCP has n pairs of applications meet on one host's loopback.
+// plainTCP has n pairs of applications meet on one host's loopback, at ports that
+// no dialler gets by chance (net.ipv4.ip_local_port_range).
 func plainTCP(h *natlab.Host, n int) *tunnelWorld {
 	t := &tunnelWorld{}
 	for i := range n {
-		addr := fmt.Sprintf("127.0.0.1:%d", 40000+i)
+		addr := fmt.Sprintf("127.0.0.1:%d", 20000+i)
 		t.links = append(t.links, link{h, h, addr, addr})
 	}
 	return t

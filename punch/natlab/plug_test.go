@@ -41,7 +41,7 @@ func TestPlug(t *testing.T) {
 			if _, err := c.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
 				t.Errorf("unplugged: read %v", err)
 			}
-			if err := dialOnce(lab.A, netip.AddrPortFrom(lab.Server.Addr(), 9)); err == nil || isTimeout(err) {
+			if err := dialOnce(lab.A, netip.AddrPortFrom(lab.Server.Addr(), 9), patienceToConnect); err == nil || isTimeout(err) {
 				t.Errorf("unplugged: dial %v", err)
 			}
 			if err := lab.Plug(lab.A, netip.Addr{}); err != nil {
