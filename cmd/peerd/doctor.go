@@ -131,6 +131,9 @@ func (p *program) diagnose(cmd *cobra.Command, cfg peer.Config, o doctorOptions,
 	if errors.Is(err, nat.ErrNoServer) {
 		return fmt.Errorf("the server %s helps only with a probe port that can be reached: %w; start it with --probe-listen, and let the port through its firewall", cfg.Server.HostPort(), err)
 	}
+	if errors.Is(err, nat.ErrMoved) {
+		return fmt.Errorf("%w; run it again in the network that is to be looked at", err)
+	}
 	if err != nil {
 		return interrupted(ctx, err)
 	}

@@ -1,7 +1,9 @@
 package nat
 
 import (
+	"cmp"
 	"context"
+	"slices"
 	"time"
 
 	"github.com/peerd/peerd/proto"
@@ -17,13 +19,15 @@ func Glimpse(ctx context.Context, cfg Config) (Result, error) {
 	if len(cfg.Near) == 0 && len(cfg.Far) == 0 {
 		return Result{}, ErrNoServer
 	}
-	m.lookAround(ctx)
+	if m.lookAround(ctx); m.cfg.OwnPort {
+		m.heard(slices.Concat(m.views.near, m.views.far))
+	}
 	m.report.Mapping = mappingOf(m.views)
 	if changes(m.report.Mapping) {
 		m.allocate(ctx)
 		m.allocation(InferAllocation(m.fresh))
 	}
-	if err := ctx.Err(); err != nil {
+	if err := cmp.Or(ctx.Err(), m.failure()); err != nil {
 		return Result{}, err
 	}
 	return m.found(), nil

@@ -1,9 +1,11 @@
 package nat
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -101,8 +103,14 @@ const (
 	patience = 300 * time.Millisecond
 )
 
-// ErrNoServer is returned by Measure if no endpoint of the server answers.
+// ErrNoServer is returned by Measure and Glimpse if there is a NAT and no further
+// port of the server answers.
 var ErrNoServer = errors.New("no further port of the server answers STUN")
+
+// ErrMoved is returned by Measure and Glimpse if this host has another address
+// towards the server than the registration: what is measured from there is not what
+// peers of the registration meet.
+var ErrMoved = errors.New("this host's address has changed since it registered")
 
 // Measure finds out what the NATs do. It makes about 25 connections in a second
 // or so, and none to anybody but the server and what Config names. If ctx ends,
@@ -114,7 +122,7 @@ func Measure(ctx context.Context, cfg Config) (Result, error) {
 	}
 	for _, step := range []func(context.Context){m.allocate, m.look, m.knock, m.reset} {
 		step(ctx)
-		if err := ctx.Err(); err != nil {
+		if err := cmp.Or(ctx.Err(), m.failure()); err != nil {
 			m.close()
 			return Result{}, err
 		}
@@ -153,6 +161,9 @@ type measuring struct {
 	began time.Time
 	rtt   time.Duration // to the server
 
+	deaf    bool    // no further port of the server answers
+	moved   bool    // this host has another address towards the server now
+	strayed bool    // or towards others
 	fresh   []Sight // from fresh ports to one endpoint
 	views   views
 	benches []Bench
@@ -170,21 +181,16 @@ type measuring struct {
 // come between. There is a pause in the middle, in which it shows what others take
 // of a sequence.
 func (m *measuring) allocate(ctx context.Context) {
-	at := m.cfg.Near
-	if len(at) == 0 {
-		at = m.cfg.Far
-	}
-	if len(at) == 0 {
+	at, ok := m.begin(ctx)
+	if !ok {
 		return
 	}
-	began := time.Now()
-	m.fresh = m.cfg.Net.Look(ctx, false, repeat(at[0], samples/2))
 	select {
-	case <-time.After(othersTime - time.Since(began)):
+	case <-time.After(othersTime - time.Since(m.fresh[0].At)):
 	case <-ctx.Done():
 		return
 	}
-	m.fresh = append(m.fresh, m.cfg.Net.Look(ctx, false, repeat(at[0], samples/2))...)
+	m.fresh = append(m.fresh, m.see(ctx, false, repeat(at, samples/2))...)
 	for _, s := range m.fresh {
 		if s.ok() && (m.rtt == 0 || s.RTT < m.rtt) {
 			m.rtt = s.RTT
@@ -192,23 +198,78 @@ func (m *measuring) allocate(ctx context.Context) {
 	}
 }
 
+// begin makes the first mappings, at the first endpoint that answers. The others
+// are passed over from then on; only at its own address is there a second try.
+func (m *measuring) begin(ctx context.Context) (at netip.AddrPort, ok bool) {
+	list := m.cfg.Near
+	if len(list) == 0 {
+		list = m.cfg.Far[:min(len(m.cfg.Far), 1)]
+	}
+	for i, at := range list[:min(len(list), 2)] {
+		if m.fresh = m.see(ctx, false, repeat(at, samples/2)); m.heard(m.fresh) {
+			if len(m.cfg.Near) > 0 {
+				m.cfg.Near = m.cfg.Near[i:]
+			}
+			return at, true
+		}
+	}
+	return at, false
+}
+
+// see looks. A sight from another address of this host is none: it has gone another
+// way, through a VPN for instance, and past other NATs.
+func (m *measuring) see(ctx context.Context, ownPort bool, to []netip.AddrPort) []Sight {
+	sights := m.cfg.Net.Look(ctx, ownPort, to)
+	home := m.cfg.Home
+	if home.Inside == home.Outside {
+		return sights
+	}
+	for i, s := range sights {
+		if !s.ok() || s.Inside.Addr() == home.Inside.Addr() {
+			continue
+		}
+		sights[i].Outside = netip.AddrPort{}
+		m.strayed = true
+		m.moved = m.moved || s.To.Addr() == home.To.Addr()
+	}
+	return sights
+}
+
+// heard notes whether the first connections have shown anything.
+func (m *measuring) heard(first []Sight) bool {
+	m.deaf = !slices.ContainsFunc(first, Sight.ok)
+	return !m.deaf
+}
+
+// failure is why there is nothing to be found out, or nil. Where there is no NAT, what
+// the server dials back shows something without its further ports, too.
+func (m *measuring) failure() error {
+	switch {
+	case m.moved:
+		return ErrMoved
+	case m.deaf && m.cfg.Home.Inside != m.cfg.Home.Outside:
+		return ErrNoServer
+	}
+	return nil
+}
+
 // look looks from the node's own port at different endpoints, and at one of them
 // twice if that can make a difference.
 func (m *measuring) look(ctx context.Context) {
 	m.lookAround(ctx)
 	if any, same := compare(m.views.first, m.views.near[:min(len(m.views.near), 1)]); any && !same {
-		m.views.again = m.cfg.Net.Look(ctx, true, m.cfg.Near[:1])[0]
+		m.views.again = m.see(ctx, true, m.cfg.Near[:1])[0]
 	}
 }
 
 // lookAround looks once at each endpoint.
 func (m *measuring) lookAround(ctx context.Context) {
 	m.views = views{first: m.cfg.Home}
-	if !m.cfg.OwnPort {
+	if !m.cfg.OwnPort || m.deaf {
 		return
 	}
 	near := min(len(m.cfg.Near), 2)
-	seen := m.cfg.Net.Look(ctx, true, append(m.cfg.Near[:near:near], m.cfg.Far...))
+	seen := m.see(ctx, true, append(m.cfg.Near[:near:near], m.cfg.Far...))
 	m.views.near, m.views.far = seen[:near], seen[near:]
 }
 
@@ -267,7 +328,7 @@ func (m *measuring) strange() (outside netip.AddrPort, ok bool) {
 
 // bench takes two fresh ports.
 func (m *measuring) bench(ctx context.Context) {
-	if len(m.cfg.Near) == 0 {
+	if len(m.cfg.Near) == 0 || m.deaf {
 		m.benchErr = ErrNoServer
 		return
 	}
@@ -364,7 +425,7 @@ func hairpinOf(answers []proto.NATAnswer) proto.NATAnswer {
 // count asks the routers on the way for their addresses.
 func (m *measuring) count(ctx context.Context) {
 	to := append(append([]netip.AddrPort{}, m.cfg.Near...), m.cfg.Far...)
-	if len(to) == 0 {
+	if len(to) == 0 || m.deaf {
 		return
 	}
 	ctx, cancel := m.wait(ctx, 1)

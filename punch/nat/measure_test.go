@@ -30,7 +30,11 @@ type model struct {
 	proxy       bool
 	routers     []netip.Addr
 	noBench     bool
-	mute        bool // the server does not dial back this time
+	mute        bool            // the server does not dial back this time
+	closed      map[uint16]bool // ports of the server that do not answer
+	// stray is this host's address towards others than the server's first address, or
+	// after it has moved towards all; home if zero.
+	stray, moved netip.Addr
 
 	mu       sync.Mutex
 	inside   uint16
@@ -93,16 +97,31 @@ func (w *model) fresh() netip.AddrPort {
 
 func (w *model) Look(ctx context.Context, ownPort bool, to []netip.AddrPort) []Sight {
 	sights := make([]Sight, len(to))
-	began := time.Now()
+	began, took := time.Now(), 2*modelRTT
 	for i, at := range to {
 		from := homePort
 		if !ownPort {
 			from = w.fresh()
 		}
-		sights[i] = Sight{To: at, Inside: from, Outside: w.outsideOf(from, at), At: began.Add(time.Duration(i) * time.Millisecond), RTT: modelRTT}
+		sights[i] = Sight{To: at, Inside: w.leaving(from, at), Outside: w.outsideOf(from, at), At: began.Add(time.Duration(i) * time.Millisecond), RTT: modelRTT}
+		if w.closed[at.Port()] {
+			sights[i].Outside = netip.AddrPort{}
+			took = 2 * time.Second
+		}
 	}
-	pass(ctx, 2*modelRTT)
+	pass(ctx, took)
 	return sights
+}
+
+// leaving is from where a connection is made.
+func (w *model) leaving(from, to netip.AddrPort) netip.AddrPort {
+	switch {
+	case w.moved.IsValid():
+		return netip.AddrPortFrom(w.moved, from.Port())
+	case w.stray.IsValid() && to.Addr() != serverAddr:
+		return netip.AddrPortFrom(w.stray, from.Port())
+	}
+	return from
 }
 
 // pass waits, and reports whether ctx was still alive then.
@@ -411,6 +430,65 @@ func TestMeasureNeedsAServer(t *testing.T) {
 	cfg.Near, cfg.Far = nil, nil
 	if _, err := Measure(t.Context(), cfg); !errors.Is(err, ErrNoServer) {
 		t.Error(err)
+	}
+}
+
+// A firewall in front of the probe ports is not taken for a NAT of which nothing shows:
+// that would count as known from then on.
+func TestMeasureSilentServer(t *testing.T) {
+	for name, find := range map[string]func(context.Context, Config) (Result, error){"measured": Measure, "glimpsed": Glimpse} {
+		synctest.Test(t, func(t *testing.T) {
+			w := home()
+			w.closed = map[uint16]bool{7879: true, 7880: true}
+			began := time.Now()
+			if r, err := find(t.Context(), w.config()); !errors.Is(err, ErrNoServer) {
+				t.Errorf("%s: %+v, %v", name, r.NATReport, err)
+			}
+			if took := time.Since(began); took > 5*time.Second || w.open != 0 {
+				t.Errorf("%s: %v, %d benches left", name, took, w.open)
+			}
+		})
+	}
+	w := home()
+	w.none, w.closed, w.filtering = true, map[uint16]bool{7879: true, 7880: true}, proto.FilteringEndpointIndependent
+	synctest.Test(t, func(t *testing.T) {
+		r, err := Measure(t.Context(), w.config())
+		want := proto.NATReport{Mapping: proto.MappingNone, Filtering: proto.FilteringEndpointIndependent, Hops: 1}
+		if err != nil || !reflect.DeepEqual(r.NATReport, want) || r.Took > 6*time.Second {
+			t.Errorf("without a NAT: %+v, %v, %v", r.NATReport, r.Took, err)
+		}
+	})
+}
+
+// Where one of two probe ports does not answer, the other one will do.
+func TestMeasureWithTheOtherPort(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, want := home(), homeReport()
+		w.closed = map[uint16]bool{7879: true}
+		w.made = 0
+		if r, err := Measure(t.Context(), w.config()); err != nil || !reflect.DeepEqual(r.NATReport, want) {
+			t.Errorf("%+v, %v", r, err)
+		}
+	})
+}
+
+// What goes another way, through a VPN for instance, says nothing of the NATs on this
+// one; and what is measured in another network says nothing of where the node is
+// registered from.
+func TestMeasureFromAnotherAddress(t *testing.T) {
+	w := home()
+	w.mapping, w.stray = proto.MappingAddressDependent, netip.MustParseAddr("10.9.9.9")
+	if got := measured(t, w, nil); got.Mapping != proto.MappingUnknown {
+		t.Errorf("with servers elsewhere behind a VPN: mapping %v", got.Mapping)
+	}
+	for name, find := range map[string]func(context.Context, Config) (Result, error){"measured": Measure, "glimpsed": Glimpse} {
+		synctest.Test(t, func(t *testing.T) {
+			w := home()
+			w.moved = netip.MustParseAddr("172.20.10.2")
+			if r, err := find(t.Context(), w.config()); !errors.Is(err, ErrMoved) {
+				t.Errorf("%s: %+v, %v", name, r.NATReport, err)
+			}
+		})
 	}
 }
 

@@ -43,6 +43,8 @@ func (m *measuring) whyNoMapping() string {
 		return portNotShared
 	case len(m.cfg.Far) == 0:
 		return noSecondAddress
+	case m.strayed:
+		return "connections to other servers are made from another address of this machine: another way leads there"
 	}
 	return noAnswers
 }
