@@ -487,6 +487,34 @@ func TestServerThatBabbles(t *testing.T) {
 	}
 }
 
+// However many offers a server makes at once, few answers wait for a fresh report; the
+// others go out as they come.
+func TestOffersDoNotPileUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakeServer(t)
+		cfg := f.nodeConfig()
+		cfg.Refresh = func() <-chan struct{} { return make(chan struct{}) }
+		runNode(t, cfg)
+		s := f.register()
+		const offers = 100
+		go func() {
+			for range offers {
+				s.send(&proto.Offer{Introduction: proto.NewToken(), Initiator: proto.ID{1}})
+			}
+		}()
+		began, late := time.Now(), 0
+		for range offers {
+			next[*proto.Answer](s)
+			if time.Since(began) >= freshLimit {
+				late++
+			}
+		}
+		if late != maxWaiting {
+			t.Errorf("%d answers have waited", late)
+		}
+	})
+}
+
 func TestIntroductionAfterItsCallerGaveUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFakeServer(t)

@@ -53,6 +53,8 @@ type link struct {
 
 	backs map[uint32]chan proto.NATAnswer // dial-backs asked for; guarded by Client.mu
 
+	waiting atomic.Int32 // answers, until what they report is fresh
+
 	// Owned by the reader.
 	consents consents
 }
@@ -254,8 +256,9 @@ func (l *link) offered(o *proto.Offer) {
 		return
 	}
 	l.consents.add(o.Introduction, o.Initiator)
-	if refresh := l.c.cfg.Refresh; refresh != nil {
+	if refresh := l.c.cfg.Refresh; refresh != nil && l.waiting.Load() < maxWaiting {
 		if fresh := refresh(); fresh != nil {
+			l.waiting.Add(1)
 			l.wg.Go(func() { l.answerThen(fresh, answer) })
 			return
 		}
@@ -263,11 +266,17 @@ func (l *link) offered(o *proto.Offer) {
 	l.answerReporting(answer)
 }
 
-// freshLimit bounds how long an answer waits for what it is to report.
-const freshLimit = time.Second
+const (
+	// freshLimit bounds how long an answer waits for what it is to report.
+	freshLimit = time.Second
+	// maxWaiting bounds the answers that wait; what the server offers beyond that is
+	// answered at once.
+	maxWaiting = 16
+)
 
 // answerThen answers when what it is to report is fresh.
 func (l *link) answerThen(fresh <-chan struct{}, answer *proto.Answer) {
+	defer l.waiting.Add(-1)
 	late := time.NewTimer(freshLimit)
 	defer late.Stop()
 	select {
