@@ -164,6 +164,8 @@ func (n *Node) registration(s rendezvous.State) {
 	if n.registered = s.Registered && !n.closing; s.Registered {
 		n.observed = s.Observed
 		n.study.registeredLocked(s)
+	} else {
+		n.study.epoch++
 	}
 	n.mu.Unlock()
 	if s.Registered {

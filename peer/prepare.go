@@ -2,6 +2,7 @@ package peer
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/peerd/peerd/proto"
@@ -33,8 +34,8 @@ const sampleLimit = 900 * time.Millisecond
 // prepare finds out what a request for an introduction is to state, as far as that
 // is not known yet. It costs nothing where the NAT, if there is one, keeps ports.
 func (n *Node) prepare(ctx context.Context) {
-	if here, ok := n.needsGlimpse(); ok {
-		n.glimpse(ctx, here)
+	if here, epoch, ok := n.needsGlimpse(); ok {
+		n.glimpse(ctx, here, epoch)
 		return
 	}
 	n.refresh(ctx)
@@ -44,7 +45,7 @@ func (n *Node) prepare(ctx context.Context) {
 const glimpseLimit = 2 * time.Second
 
 // glimpse has a quick look at what the NATs do.
-func (n *Node) glimpse(ctx context.Context, here rendezvous.State) {
+func (n *Node) glimpse(ctx context.Context, here rendezvous.State, epoch uint64) {
 	ctx, cancel := context.WithTimeout(ctx, glimpseLimit)
 	defer cancel()
 	select {
@@ -54,41 +55,89 @@ func (n *Node) glimpse(ctx context.Context, here rendezvous.State) {
 		return
 	}
 	found, err := nat.Glimpse(ctx, n.natConfig(here))
+	if errors.Is(err, nat.ErrNoServer) {
+		n.cfg.Logger.Warn("the server's probe ports do not answer, which takes time and may cost the connection; let them through its firewall", "ports", here.Probing.Ports)
+		return
+	}
 	if err != nil {
 		n.cfg.Logger.Debug("a quick look at the NATs failed", "err", err)
 		return
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.study.glanced == placeOf(n.study.here) {
+	if n.study.epoch == epoch {
 		n.study.glimpsed = &found
 	}
 }
 
 // needsGlimpse reports whether nothing is known here, though the server sees another
 // port than the node's own. There is one glimpse for a place.
-func (n *Node) needsGlimpse() (rendezvous.State, bool) {
+func (n *Node) needsGlimpse() (rendezvous.State, uint64, bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	s := &n.study
 	switch {
 	case !n.registered, n.mode == reuse.Sequential, len(s.here.Probing.Ports) == 0,
 		s.here.Local.Port() == s.here.Observed.Port(), s.found != nil, s.glanced == placeOf(s.here):
-		return rendezvous.State{}, false
+		return rendezvous.State{}, 0, false
 	}
 	s.glanced = placeOf(s.here)
 	s.interruptLocked()
-	return s.here, true
+	return s.here, s.epoch, true
 }
 
 // refresh makes fresh mappings where peers have to predict the next one. It costs
 // nothing elsewhere.
 func (n *Node) refresh(ctx context.Context) {
-	here, found := n.needsSamples()
-	if found == nil {
+	fresh := n.refreshing()
+	if fresh == nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, sampleLimit)
+	select {
+	case <-fresh:
+	case <-ctx.Done():
+	}
+}
+
+// samplePause is from one making of samples to the next at least. What is that young
+// will do; and offers, which may come as fast as a server likes, do not have more than 40
+// connections a second made.
+const samplePause = 200 * time.Millisecond
+
+// refreshing has fresh mappings made until the channel is closed; nil if there is
+// nothing to wait for. Whoever asks meanwhile waits for the same.
+func (n *Node) refreshing() <-chan struct{} {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	s := &n.study
+	switch best := s.bestLocked(); {
+	case n.closing || !n.registered || best == nil || !best.NeedsSamples() || len(s.here.Probing.Ports) == 0:
+		return nil
+	case s.sampling != nil:
+		return s.sampling
+	case time.Since(s.sampled) < samplePause:
+		return nil
+	}
+	s.interruptLocked() // its mappings would come between the samples and the punch
+	done := make(chan struct{})
+	s.sampling = done
+	n.tasks.Go(func() {
+		defer n.sampled(done)
+		n.resample()
+	})
+	return done
+}
+
+func (n *Node) sampled(done chan struct{}) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.study.sampling, n.study.sampled = nil, time.Now()
+	close(done)
+}
+
+// resample puts fresh samples into what is known here.
+func (n *Node) resample() {
+	ctx, cancel := context.WithTimeout(n.active, sampleLimit)
 	defer cancel()
 	select {
 	case n.study.one <- struct{}{}:
@@ -96,45 +145,22 @@ func (n *Node) refresh(ctx context.Context) {
 	case <-ctx.Done():
 		return
 	}
+	n.mu.Lock()
+	here, epoch, best := n.study.here, n.study.epoch, n.study.bestLocked()
+	n.mu.Unlock()
+	if best == nil || !best.NeedsSamples() || len(here.Probing.Ports) == 0 {
+		return // it has been measured meanwhile
+	}
 	cfg := n.natConfig(here)
-	fresh := *found
+	fresh := *best
 	fresh.Resample(ctx, cfg.Net, cfg.Near[0])
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if found == n.study.glimpsed {
-		n.study.glimpsed = &fresh
-		return
+	switch s := &n.study; {
+	case s.epoch != epoch: // they may come from two networks
+	case s.found != nil:
+		s.learnLocked(placeOf(here), &fresh)
+	default:
+		s.glimpsed = &fresh
 	}
-	n.study.learnLocked(placeOf(here), &fresh)
-}
-
-// needsSamples returns what was found out if a prediction needs more.
-func (n *Node) needsSamples() (rendezvous.State, *nat.Result) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	found := n.study.bestLocked()
-	if found == nil || !found.NeedsSamples() || !n.registered || len(n.study.here.Probing.Ports) == 0 {
-		return rendezvous.State{}, nil
-	}
-	n.study.interruptLocked() // its mappings would come between the samples and the punch
-	return n.study.here, found
-}
-
-// refreshing is refresh for an answer that waits until the channel is closed; nil
-// if there is nothing to wait for.
-func (n *Node) refreshing() <-chan struct{} {
-	if _, found := n.needsSamples(); found == nil {
-		return nil
-	}
-	done := make(chan struct{})
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.closing {
-		return nil
-	}
-	n.tasks.Go(func() {
-		defer close(done)
-		n.refresh(n.active)
-	})
-	return done
 }

@@ -1,8 +1,10 @@
 package peer
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"time"
@@ -21,16 +23,20 @@ import (
 // peer at once, as a command does, has no time to measure; but where the server sees
 // another port than the node's own, it takes a glimpse first.
 //
-// The fields are guarded by Node.mu, but for the channels.
+// The fields are guarded by Node.mu, but for the channels due and one.
 type study struct {
 	due   chan struct{} // capacity 1: there may be something to measure
 	one   chan struct{} // full while somebody measures or samples
 	here  rendezvous.State
+	epoch uint64      // counts registrations, and their losses
 	found *nat.Result // here; nil if it has not been measured
+	held  bool        // found was measured from this registration
 	// glimpsed is what a glimpse has shown here, if anything, and glanced where the
 	// latest one was taken.
 	glimpsed *nat.Result
 	glanced  place
+	sampling chan struct{} // closed when samples that are being made are there; or nil
+	sampled  time.Time     // when the latest were
 	known    map[place]*nat.Result
 	order    []place            // of known, oldest first
 	stop     context.CancelFunc // ends the measurement under way, or nil
@@ -54,6 +60,13 @@ const (
 	// the next one.
 	firstStudyRetry = 30 * time.Second
 	lastStudyRetry  = time.Hour
+	// maxInterrupted is how many measurements may begin in a row, and be interrupted,
+	// before there is a pause.
+	maxInterrupted = 3
+	// studyLife is for how long what was found need not be measured again. It counts
+	// for longer, but is measured anew when the node registers anew, because networks that look
+	// the same may not be, and routers are replaced; and where a part did not come.
+	studyLife = time.Hour
 )
 
 func (s *study) init() {
@@ -63,6 +76,7 @@ func (s *study) init() {
 
 // registeredLocked notes from where the node is registered now.
 func (s *study) registeredLocked(here rendezvous.State) {
+	s.epoch, s.held = s.epoch+1, false
 	if s.here, s.found = here, s.known[placeOf(here)]; s.glanced != placeOf(here) {
 		s.glimpsed = nil
 	}
@@ -110,37 +124,82 @@ func (s *study) learnLocked(at place, found *nat.Result) {
 
 // keepStudied measures whenever there is something to measure, until the node ends.
 func (n *Node) keepStudied() {
-	retry := firstStudyRetry
+	var next schedule
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	<-timer.C
 	for {
 		select {
 		case <-n.study.due:
+		case <-timer.C:
 		case <-n.active.Done():
 			return
 		}
 		if !pause(n.active, studyDelay) {
 			return
 		}
-		again := studyDelay // until the node is idle
-		switch idle, known := n.needsStudy(); {
-		case known:
-			retry = firstStudyRetry
+		here, idle, known := n.needsStudy(time.Now())
+		if known {
 			continue
-		case idle:
-			_, err := n.measure(n.active, true)
-			if err == nil {
-				retry = firstStudyRetry
-				if !pause(n.active, studyPause) {
-					return
-				}
-				continue
-			}
-			if !errors.Is(err, errInterrupted) {
-				n.cfg.Logger.Debug("measuring the NATs failed", "err", err, "retry", retry)
-				again, retry = retry, min(2*retry, lastStudyRetry)
-			}
 		}
-		time.AfterFunc(again, n.study.wake)
+		if wait := next.wait(here, time.Now()); !idle || wait > 0 {
+			timer.Reset(max(wait, studyDelay))
+			continue
+		}
+		_, err := n.measure(n.active, true)
+		if next.ended(here, time.Now(), err); err == nil {
+			timer.Reset(studyLife)
+			continue
+		}
+		wait := next.wait(here, time.Now())
+		n.cfg.Logger.Debug("measuring the NATs failed", "err", err, "again", wait)
+		timer.Reset(wait)
 	}
+}
+
+// schedule is when a node measures by itself. Its zero value is at once.
+type schedule struct {
+	next        time.Time     // nowhere before
+	at          place         // where the latest measurement was
+	retry       time.Duration // from when one has failed there to the next one; 0 if none has
+	again       time.Time     // there not before
+	interrupted int           // measurements in a row
+}
+
+// wait is until there may be a measurement at a place.
+func (s *schedule) wait(at place, now time.Time) time.Duration {
+	if at == s.at {
+		return max(0, s.again.Sub(now))
+	}
+	return max(0, s.next.Sub(now))
+}
+
+// ended notes how a measurement has ended. One that a punch has interrupted is
+// repeated soon, but not for ever: a server can have punches begin.
+func (s *schedule) ended(at place, now time.Time, err error) {
+	if at != s.at {
+		s.at, s.retry = at, 0
+	}
+	switch {
+	case err == nil:
+		s.retry, s.interrupted, s.next = 0, 0, now.Add(studyPause)
+	case errors.Is(err, errInterrupted):
+		if s.interrupted++; s.interrupted%maxInterrupted == 0 {
+			s.next = now.Add(studyPause)
+		}
+	default:
+		s.retry = min(max(2*s.retry, firstStudyRetry), lastStudyRetry)
+		s.interrupted, s.next = 0, now.Add(studyPause)
+	}
+	s.again = later(s.next, now.Add(s.retry))
+}
+
+// later returns the later of two times.
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
 
 // pause reports whether ctx was still alive after d.
@@ -153,14 +212,23 @@ func pause(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// needsStudy reports whether the node is idle, and whether there is nothing to find
-// out here.
-func (n *Node) needsStudy() (idle, known bool) {
+// needsStudy says where the node is, and reports whether it is idle, and whether there
+// is nothing to find out here.
+func (n *Node) needsStudy(now time.Time) (here place, idle, known bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	idle = n.registered && len(n.meetings) == 0 && len(n.calls) == 0
-	return idle, n.study.found != nil || !n.registered && !n.suspended
+	return placeOf(n.study.here), idle, n.study.suffices(now) || !n.registered && !n.suspended
 }
+
+// suffices reports whether what is known here need not be measured. Its age is that by
+// the clock on the wall: a machine may have slept.
+func (s *study) suffices(now time.Time) bool {
+	return s.found != nil && (now.Round(0).Sub(s.found.At.Round(0)) < studyLife || s.held && !s.found.Partial)
+}
+
+// errSlow is why a measurement has no result although its caller had the time.
+var errSlow = fmt.Errorf("finding out what the NATs do takes longer than %v here", studyLimit)
 
 // errInterrupted is why a measurement has no result: a punch has begun.
 var errInterrupted = errors.New("a connection to a peer is being made")
@@ -168,8 +236,8 @@ var errInterrupted = errors.New("a connection to a peer is being made")
 // Study finds out now what the NATs in front of the node do, with some 25 short
 // connections to the server in about a second. A node does that by itself, once
 // it is registered and idle and whenever it is on another network. The error is
-// that of ctx, ErrClosed, wraps nat.ErrNoServer, or says that a connection to a
-// peer is being made, which has precedence.
+// that of ctx, ErrClosed, wraps nat.ErrNoServer, nat.ErrMoved or ErrServer, or says
+// that a connection to a peer is being made, which has precedence.
 func (n *Node) Study(ctx context.Context) (NATStatus, error) { return n.measure(ctx, false) }
 
 // measure is Study, but for what somebody else has found out by the time that it is
@@ -187,14 +255,16 @@ func (n *Node) measure(ctx context.Context, orKnown bool) (NATStatus, error) {
 	limited, cancel := context.WithTimeout(ctx, studyLimit)
 	defer cancel()
 	defer context.AfterFunc(n.active, cancel)()
-	here, ok := n.beginStudy(cancel)
+	here, epoch, ok := n.beginStudy(cancel)
 	if !ok {
 		return NATStatus{}, errInterrupted
 	}
 	cfg := n.natConfig(here)
 	cfg.Far = append(cfg.Far, n.further(limited, here)...)
 	found, err := nat.Measure(limited, cfg)
-	n.endStudy(here, &found, err)
+	if !n.endStudy(epoch, &found, err) {
+		err = cmp.Or(err, n.errLost())
+	}
 	switch {
 	case err == nil:
 		st := natStatus(&found)
@@ -204,37 +274,52 @@ func (n *Node) measure(ctx context.Context, orKnown bool) (NATStatus, error) {
 		return NATStatus{}, ErrClosed
 	case errors.Is(err, context.Canceled) && ctx.Err() == nil:
 		return NATStatus{}, errInterrupted
+	case errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil:
+		return NATStatus{}, errSlow
 	}
 	return NATStatus{}, err
 }
 
-// studied is what was found out here, or nil.
+// studied is what was found out here, or nil if that does not suffice.
 func (n *Node) studied() *nat.Result {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	if !n.study.suffices(time.Now()) {
+		return nil
+	}
 	return n.study.found
 }
 
-// endStudy keeps what a measurement has found.
-func (n *Node) endStudy(here rendezvous.State, found *nat.Result, err error) {
+// errLost is why a measurement is of no use during which the registration was lost: it
+// may have begun in one network and ended in another.
+func (n *Node) errLost() error {
+	return fmt.Errorf("%w: %s: the registration was lost meanwhile", ErrServer, n.cfg.Server.HostPort())
+}
+
+// endStudy keeps what a measurement has found, and reports whether the node is
+// registered as it was when that began.
+func (n *Node) endStudy(epoch uint64, found *nat.Result, err error) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.study.stop = nil
-	if err == nil {
-		n.study.learnLocked(placeOf(here), found)
+	same := n.study.epoch == epoch
+	if err == nil && same {
+		n.study.learnLocked(placeOf(n.study.here), found)
+		n.study.held = true
 	}
+	return same
 }
 
-// beginStudy returns from where the node is registered, and lets a punch end the
-// measurement; false if one has begun.
-func (n *Node) beginStudy(cancel context.CancelFunc) (rendezvous.State, bool) {
+// beginStudy returns from where the node is registered, and which registration that
+// is, and lets a punch end the measurement; false if one has begun.
+func (n *Node) beginStudy(cancel context.CancelFunc) (rendezvous.State, uint64, bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if !n.registered || len(n.meetings) > 0 || len(n.calls) > 0 {
-		return rendezvous.State{}, false
+		return rendezvous.State{}, 0, false
 	}
 	n.study.stop = cancel
-	return n.study.here, true
+	return n.study.here, n.study.epoch, true
 }
 
 // natConfig says with what there is to measure.

@@ -114,6 +114,116 @@ func TestSamplesBeforeAPunch(t *testing.T) {
 	}
 }
 
+// Whoever wants samples while some are being made waits for the same ones, and soon
+// after nobody gets others: a server cannot have a node make as many as it likes. And
+// what was a glimpse stays one.
+func TestSamplesAreShared(t *testing.T) {
+	url, _ := startProbedServer(t, true)
+	n := startNode(t, Config{Server: url})
+	n.study.one <- struct{}{} // somebody measures
+	n.mu.Lock()
+	n.study.glimpsed = &nat.Result{NATReport: proto.NATReport{
+		Mapping: proto.MappingAddressPortDependent, Allocation: proto.AllocationSequential, Delta: 1, Samples: []uint16{1, 2, 3},
+	}}
+	n.mu.Unlock()
+	first, second := n.refreshing(), n.refreshing()
+	if first == nil || first != second {
+		t.Errorf("two ask: %v and %v", first, second)
+	}
+	<-n.study.one
+	<-first
+	<-second
+	if again := n.refreshing(); again != nil {
+		t.Error("samples are made without a pause")
+	}
+	if r := n.natReport(); len(r.Samples) != 8 {
+		t.Errorf("told %+v", r)
+	}
+	if st := n.Status(); st.NAT != nil {
+		t.Errorf("a glimpse counts as a measurement: %+v", st.NAT)
+	}
+}
+
+// What is measured while the registration is lost may be of two networks.
+func TestStudyOfTwoNetworks(t *testing.T) {
+	url, _ := startProbedServer(t, true)
+	n := startNode(t, Config{Server: url})
+	here, epoch, ok := n.beginStudy(func() {})
+	if !ok {
+		t.Fatal("not registered")
+	}
+	n.mu.Lock()
+	n.study.registeredLocked(here) // anew
+	n.mu.Unlock()
+	if n.endStudy(epoch, &nat.Result{NATReport: proto.NATReport{Hops: 9}, At: time.Now()}, nil) {
+		t.Error("nobody has noticed")
+	}
+	if found := n.studied(); found != nil && found.Hops == 9 {
+		t.Errorf("it counts: %+v", found)
+	}
+}
+
+// What was found is measured anew by and by: where a part is missing, and where the
+// node has been away.
+func TestStudyAge(t *testing.T) {
+	now := time.Unix(1_000_000_000, 0)
+	result := func(age time.Duration, partial bool) *nat.Result {
+		return &nat.Result{At: now.Add(-age), Partial: partial}
+	}
+	for name, c := range map[string]struct {
+		study study
+		want  bool
+	}{
+		"nothing":                    {study{}, false},
+		"new":                        {study{found: result(time.Minute, false), held: true}, true},
+		"new, in part":               {study{found: result(time.Minute, true), held: true}, true},
+		"new, of before":             {study{found: result(time.Minute, true)}, true},
+		"old":                        {study{found: result(studyLife, false), held: true}, true},
+		"old, in part":               {study{found: result(studyLife, true), held: true}, false},
+		"old, of before":             {study{found: result(studyLife, false)}, false},
+		"of before the clock's leap": {study{found: result(-24*time.Hour, false)}, true},
+	} {
+		if got := c.study.suffices(now); got != c.want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
+
+// A node that is kept from measuring does not begin again and again: each time costs
+// its server's second address, which may be anybody's, two SYNs.
+func TestStudySchedule(t *testing.T) {
+	var s schedule
+	now := time.Unix(1_000_000_000, 0)
+	home, train := place{inside: netip.MustParseAddr("10.0.0.1")}, place{inside: netip.MustParseAddr("10.0.0.2")}
+	failed := errors.New("failed")
+	for i, step := range []struct {
+		at              place
+		err             error
+		here, elsewhere time.Duration // until the next
+	}{
+		{home, errInterrupted, 0, 0}, {home, errInterrupted, 0, 0}, {home, errInterrupted, studyPause, studyPause},
+		{home, errInterrupted, 0, 0}, {home, nil, studyPause, studyPause},
+		{train, errInterrupted, 0, 0}, {home, errInterrupted, 0, 0}, {train, errInterrupted, studyPause, studyPause},
+		{home, failed, firstStudyRetry, studyPause}, {home, failed, 2 * firstStudyRetry, studyPause}, {home, failed, 4 * firstStudyRetry, studyPause},
+		{train, failed, firstStudyRetry, studyPause}, {home, nil, studyPause, studyPause}, {home, failed, firstStudyRetry, studyPause},
+	} {
+		if wait := s.wait(step.at, now); wait > 0 {
+			t.Fatalf("step %d: not due for %v", i, wait)
+		}
+		s.ended(step.at, now, step.err)
+		if here, elsewhere := s.wait(step.at, now), s.wait(place{}, now); here != step.here || elsewhere != step.elsewhere {
+			t.Errorf("step %d: next in %v, and elsewhere in %v", i, here, elsewhere)
+		}
+		now = now.Add(step.here)
+	}
+	for range 20 {
+		s.ended(home, now, failed)
+	}
+	if here, elsewhere := s.wait(home, now), s.wait(train, now); here != lastStudyRetry || elsewhere != studyPause {
+		t.Errorf("at last in %v, and elsewhere in %v", here, elsewhere)
+	}
+}
+
 // Who connects at once takes a glimpse before it asks for an introduction where the
 // server sees another port than its own, once; and elsewhere does not.
 func TestGlimpseBeforeARequest(t *testing.T) {
@@ -139,7 +249,7 @@ func TestGlimpseBeforeARequest(t *testing.T) {
 		if (r != nil) != changed || changed && (r.Mapping != proto.MappingAddressPortDependent || r.Allocation != proto.AllocationPreserving) {
 			t.Errorf("with another port %v: peers are told %+v", changed, r)
 		}
-		if _, again := a.needsGlimpse(); again {
+		if _, _, again := a.needsGlimpse(); again {
 			t.Error("there would be a second glimpse")
 		}
 		if st := a.Status(); st.NAT != nil {
@@ -187,7 +297,7 @@ func TestNothingIsMeasuredTwice(t *testing.T) {
 		waiting <- outcome{st, err}
 	}()
 	n.mu.Lock()
-	n.study.learnLocked(placeOf(n.study.here), &nat.Result{NATReport: proto.NATReport{Hops: 9}})
+	n.study.learnLocked(placeOf(n.study.here), &nat.Result{NATReport: proto.NATReport{Hops: 9}, At: time.Now()})
 	n.mu.Unlock()
 	<-n.study.one
 	if o := <-waiting; o.err != nil || o.st.Hops != 9 {

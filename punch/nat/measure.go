@@ -86,6 +86,9 @@ type Result struct {
 	proto.NATReport
 	// Why says of the fields that are unknown why they are.
 	Why map[Field]string
+	// Partial says that something is unknown which may not be so the next time: an
+	// answer did not come, or the server kept to a limit.
+	Partial bool
 	// Sampled is when the newest of the samples was made.
 	Sampled time.Time
 	// At is when it was finished, and Took how long it took.
@@ -171,6 +174,7 @@ type measuring struct {
 	mu       sync.Mutex // of what knock does at the same time
 	report   proto.NATReport
 	why      map[Field]string
+	partial  bool // one of these is noAnswers or the like
 	knocks   knocks
 	silent   proto.NATAnswer // what a SYN to the silent port met here
 	closed   proto.NATAnswer
@@ -507,7 +511,7 @@ func (m *measuring) result() Result {
 
 // found is the report and when it was made.
 func (m *measuring) found() Result {
-	r := Result{NATReport: m.report, Why: m.why, At: time.Now(), Took: time.Since(m.began)}
+	r := Result{NATReport: m.report, Why: m.why, Partial: m.partial, At: time.Now(), Took: time.Since(m.began)}
 	if len(r.Samples) > 0 {
 		r.Sampled = m.fresh[len(m.fresh)-1].At
 	}

@@ -10,7 +10,7 @@ import (
 func (m *measuring) explain() {
 	r := &m.report
 	m.because(FieldMapping, r.Mapping == 0, m.whyNoMapping())
-	m.because(FieldAllocation, r.Allocation == 0, "too few connections to the server's further ports came about")
+	m.because(FieldAllocation, r.Allocation == 0, tooFew)
 	m.because(FieldPooling, r.Pooling == 0, m.whyNoPooling())
 	m.because(FieldFiltering, r.Filtering == 0, m.whyNoFiltering())
 	m.because(FieldUnsolicited, r.Unsolicited == 0, m.whyNoUnsolicited())
@@ -26,6 +26,7 @@ func (m *measuring) explain() {
 func (m *measuring) because(f Field, unknown bool, why string) {
 	if unknown && m.why[f] == "" {
 		m.why[f] = why
+		m.partial = m.partial || why == tooFew || why == noAnswers || why == notDialledBack
 	}
 }
 
@@ -33,6 +34,7 @@ const (
 	noSecondAddress = "it takes a server with a second address"
 	noDialBack      = "the server does not dial back"
 	portNotShared   = "the local port cannot be shared on this system"
+	tooFew          = "too few connections to the server's further ports came about"
 	noAnswers       = "the server's answers did not come"
 	notDialledBack  = "the server did not dial back this time; it bounds how often it does"
 )
