@@ -353,15 +353,23 @@ func (n *Node) natConfig(s rendezvous.State) nat.Config {
 }
 
 // further returns the endpoints of Config.STUN, one for each, at addresses of the
-// kind that the node is registered from.
+// kind that the node is registered from. Those at the rendezvous server's own address
+// are no further ones: they would make a NAT that goes by addresses look better.
 func (n *Node) further(ctx context.Context, here rendezvous.State) (list []netip.AddrPort) {
+	n.mu.Lock()
+	own := n.server
+	n.mu.Unlock()
 	for _, server := range n.cfg.STUN {
 		at, err := resolve(ctx, server, here.Local.Addr().Is4())
 		if err != nil {
-			n.cfg.Logger.Debug("a STUN server cannot be used", "server", server, "err", cause(err))
+			n.cfg.Logger.Warn("a STUN server cannot be used", "server", server, "err", cause(err))
 			continue
 		}
-		if at.Addr() != here.Observed.Addr() {
+		switch at.Addr() {
+		case own:
+			n.cfg.Logger.Warn("a STUN server at the rendezvous server's own address shows nothing more", "server", server)
+		case here.Observed.Addr():
+		default:
 			list = append(list, at)
 		}
 	}

@@ -406,10 +406,15 @@ func TestFurtherServers(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer n.Close()
+	n.server = netip.MustParseAddr("203.0.113.10")
 	here := rendezvous.State{Local: netip.MustParseAddrPort("192.168.1.10:5000"), Observed: netip.MustParseAddrPort("198.51.100.1:5000")}
 	want := []netip.AddrPort{netip.MustParseAddrPort("127.0.0.7:3478")} // IPv4, not the node's own NAT, and known
 	if got := n.further(t.Context(), here); !slices.Equal(got, want) {
 		t.Errorf("%v, want %v", got, want)
+	}
+	n.server = want[0].Addr()
+	if got := n.further(t.Context(), here); len(got) > 0 {
+		t.Errorf("the server itself: %v", got)
 	}
 	here.Local = netip.MustParseAddrPort("[fd00::10]:5000")
 	if got := n.further(t.Context(), here); !slices.Equal(got, []netip.AddrPort{netip.MustParseAddrPort("[::1]:3478")}) {
