@@ -85,11 +85,11 @@ func (r *rig) freeze(d time.Duration) { r.now = r.now.Add(d) }
 
 func (r *rig) Dial(to netip.AddrPort, o DialOptions, h Handler) Socket {
 	for _, s := range r.socks {
-		if s.to == to && s.slot == o.Slot && s.connecting() {
+		if s.to == to && s.slot == o.Slot && (s.connecting() || r.now.Before(s.free)) {
 			r.t.Errorf("a second connecting socket to %v", to)
 		}
 	}
-	s := &fakeSocket{to: to, ttl: o.TTL, slot: o.Slot, brief: o.Brief, h: h, at: r.now}
+	s := &fakeSocket{to: to, ttl: o.TTL, slot: o.Slot, brief: o.Brief, h: h, at: r.now, rig: r}
 	r.socks = append(r.socks, s)
 	return s
 }
@@ -127,16 +127,22 @@ type fakeSocket struct {
 	failed       bool
 	answered     bool // in SYN-RECEIVED
 	unheard      bool // nothing is acknowledged
+	rig          *rig
+	free         time.Time // when its 4-tuple is, if it is abandoned
 }
 
 func (s *fakeSocket) Answered() bool     { return s.answered }
 func (s *fakeSocket) Acknowledged() bool { return !s.unheard }
 func (s *fakeSocket) Send(p []byte)      { s.sent = append(s.sent, slices.Clone(p)) }
-func (s *fakeSocket) Close()             { s.closed = true }
+func (s *fakeSocket) Close()             { s.closed, s.free = true, s.rig.now }
 func (s *fakeSocket) connecting() bool   { return !s.open && !s.closed && !s.failed }
 func (s *fakeSocket) fail(err error)     { s.failed = true; s.h.Failed(err) }
 func (s *fakeSocket) connect()           { s.open = true; s.h.Connected() }
-func (s *fakeSocket) Abandon()           { s.closed = true }
+func (s *fakeSocket) Abandon() {
+	if s.closed = true; !s.failed {
+		s.free = s.rig.now.Add(time.Millisecond)
+	}
+}
 
 type alarm struct {
 	at    time.Time

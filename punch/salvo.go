@@ -156,6 +156,7 @@ func earlier(a, b time.Time) time.Time {
 
 // expire gives up what has been held long enough.
 func (s *salvo) expire(now time.Time) {
+	var given []*shot
 	for _, h := range slices.Clone(s.held) {
 		if now.Before(h.until) {
 			continue
@@ -165,8 +166,22 @@ func (s *salvo) expire(now time.Time) {
 			h.until = now.Add(max(answeredPoll, micros(s.e.cfg.Plan.RTT)))
 			continue
 		}
-		s.drop(h)
+		given = append(given, h)
+	}
+	s.free(given)
+	for _, h := range given {
 		s.again(h.aim)
+	}
+}
+
+// free gives shots up so that their 4-tuples can be dialled at once: whoever is
+// early is told that the connection exists, and sends no SYN.
+func (s *salvo) free(given []*shot) {
+	for _, h := range given {
+		s.drop(h) // all at once, and then
+	}
+	for _, h := range given {
+		h.sock.Close() // one by one
 	}
 }
 
@@ -189,13 +204,10 @@ func (s *salvo) clear() {
 	var given []*shot
 	for _, h := range slices.Clone(s.held) {
 		if !h.sock.Answered() {
-			s.drop(h) // all at once, and then
 			given = append(given, h)
 		}
 	}
-	for _, h := range given {
-		h.sock.Close() // one by one
-	}
+	s.free(given)
 }
 
 // release takes a shot from those that are held.
