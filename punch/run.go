@@ -70,7 +70,7 @@ func Start(cfg RunConfig) (*Run, error) {
 	}
 	r := &Run{cfg: cfg, loop: newLoop(), ended: make(chan struct{})}
 	// Room for every connection that can be alive at a time.
-	r.conns = make(chan *Conn, 4*proto.MaxCandidates)
+	r.conns = make(chan *Conn, 4*proto.MaxCandidates+maxSpread)
 	own := cfg.Transcript.Party(cfg.Role)
 	r.exec = NewExecutor(Config{
 		Plan: plan, Role: cfg.Role,
