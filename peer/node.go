@@ -264,14 +264,14 @@ const (
 )
 
 // dialsFrom makes the dials of a punching executor: from the port or, where they
-// have slots, from other ones. Whatever is left of earlier connections with the peer
+// have slots or spare ports, from other ones. Whatever is left of earlier connections with the peer
 // is passed over; what the executor gave up is not, but by quiet dials: a RST tells
 // the peer.
 func dialsFrom(p *reuse.Port) func(to netip.AddrPort, o punch.DialOptions) punch.Dialling {
 	var slots reuse.Slots
 	began := time.Now()
 	return func(to netip.AddrPort, o punch.DialOptions) punch.Dialling {
-		opts := reuse.DialOptions{TTL: o.TTL, Brief: o.Brief, Since: passedOver(began, time.Now())}
+		opts := reuse.DialOptions{TTL: o.TTL, Brief: o.Brief, From: o.From, Since: passedOver(began, time.Now())}
 		if o.Slot > 0 {
 			var err error
 			if opts.From, err = slots.Number(o.Slot); err != nil {

@@ -32,6 +32,15 @@ func newGuessPace(now time.Time) pace {
 	return pace{burst: guessBurst, rate: guessRate, tokens: guessBurst, last: now}
 }
 
+// pace is that of an address, where the node has no budget.
+func (e *Executor) pace(to netip.Addr, now time.Time) *pace {
+	if e.paces[to] == nil {
+		fresh := newPace(now)
+		e.paces[to] = &fresh
+	}
+	return e.paces[to]
+}
+
 // take uses one SYN up and returns how long to wait before it may leave.
 func (p *pace) take(now time.Time) time.Duration {
 	p.tokens = min(p.burst, p.tokens+now.Sub(p.last).Seconds()*p.rate)

@@ -24,7 +24,7 @@ type EventKind uint8
 
 // The kinds of events.
 const (
-	Skipped   EventKind = iota + 1 // the address must not be dialled: see Err
+	Skipped   EventKind = iota + 1 // the address must not be dialled, or the spare port is taken here: see Err
 	Dialled                        // a SYN left
 	Replaced                       // the dial had no answer for the plan's Hold and is dialled anew
 	Failed                         // the dial ended: see Err

@@ -3,6 +3,7 @@ package punch
 import (
 	"fmt"
 	"math/rand/v2"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -62,6 +63,8 @@ type Executor struct {
 	forbids  error  // why this side has none, although the plan does
 	apart    bool   // nothing is left to this side but what leads nowhere
 	rota     rota
+	spares   spares
+	paces    map[netip.Addr]*pace // of the addresses, where the node has no budget
 	attempts int
 	syns     int
 	alive    int // proven connections that have not been given up
@@ -76,10 +79,11 @@ const MaxSYNs = 1000
 
 // NewExecutor returns an executor that has done nothing yet.
 func NewExecutor(cfg Config) *Executor {
-	e := &Executor{cfg: cfg, nonces: make(map[[16]byte]bool), start: cfg.Zero.Add(micros(cfg.Plan.Start))}
+	e := &Executor{cfg: cfg, nonces: make(map[[16]byte]bool), paces: make(map[netip.Addr]*pace), start: cfg.Zero.Add(micros(cfg.Plan.Start))}
 	for _, step := range cfg.Plan.Steps(cfg.Role) {
-		e.targets = append(e.targets, &target{e: e, step: step, pace: newPace(cfg.Clock.Now())})
+		e.targets = append(e.targets, &target{e: e, step: step})
 	}
+	e.spares = spares{e: e, steps: cfg.Plan.Spares(cfg.Role)}
 	e.rota = e.newRota()
 	e.salvo, e.forbids = e.newSalvo()
 	return e
@@ -107,6 +111,7 @@ func (e *Executor) Begin() {
 	if e.rota.length > 0 {
 		e.beginTurns()
 	}
+	e.spares.wait(0)
 	switch {
 	case e.salvo != nil:
 		e.salvo.begin()
@@ -313,6 +318,7 @@ func (e *Executor) Stop() {
 	if e.rota.stop != nil {
 		e.rota.stop()
 	}
+	e.spares.close()
 	for _, t := range e.targets {
 		t.close()
 	}
@@ -339,11 +345,15 @@ func (e *Executor) stepSYNs() int {
 func (e *Executor) resent() int {
 	others := -1
 	for _, t := range e.targets {
-		if !t.hit {
+		if !t.hit && !(t.isSpare() && t.done) {
 			others++
 		}
 	}
-	return others * resentWithin(micros(max(e.cfg.Plan.Hold, e.cfg.Plan.Deaf)))
+	held := max(e.cfg.Plan.Hold, e.cfg.Plan.Deaf)
+	if e.spares.current != nil {
+		held = e.cfg.Plan.deafLong()
+	}
+	return others * resentWithin(micros(held))
 }
 
 func (e *Executor) trace(ev Event) {

@@ -85,11 +85,11 @@ func (r *rig) freeze(d time.Duration) { r.now = r.now.Add(d) }
 
 func (r *rig) Dial(to netip.AddrPort, o DialOptions, h Handler) Socket {
 	for _, s := range r.socks {
-		if s.to == to && s.slot == o.Slot && (s.connecting() || r.now.Before(s.free)) {
+		if s.to == to && s.slot == o.Slot && s.from == o.From && (s.connecting() || r.now.Before(s.free)) {
 			r.t.Errorf("a second connecting socket to %v", to)
 		}
 	}
-	s := &fakeSocket{to: to, ttl: o.TTL, slot: o.Slot, brief: o.Brief, h: h, at: r.now, rig: r}
+	s := &fakeSocket{to: to, ttl: o.TTL, slot: o.Slot, from: o.From, brief: o.Brief, h: h, at: r.now, rig: r}
 	r.socks = append(r.socks, s)
 	return s
 }
@@ -119,6 +119,7 @@ func proof() []byte {
 type fakeSocket struct {
 	to           netip.AddrPort
 	ttl, slot    int
+	from         uint16
 	brief        bool
 	h            Handler
 	at           time.Time

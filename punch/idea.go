@@ -34,9 +34,12 @@ const (
 	Spread
 	// Guess is a port of the peer's NAT at random.
 	Guess
+	// Spare are ports of which nobody has heard before, dialled by both sides when
+	// nothing else has helped.
+	Spare
 )
 
-var ideas = [...]string{"", "plain", "on-link", "ipv6", "opener", "follower", "predicted", "crossed", "spread", "guess"}
+var ideas = [...]string{"", "plain", "on-link", "ipv6", "opener", "follower", "predicted", "crossed", "spread", "guess", "spare"}
 
 // String names the idea in one word.
 func (i Idea) String() string {

@@ -59,7 +59,7 @@ func (p *Plan) openQuietly() {
 		p.Quiet = quietMin + quietRTTs*p.RTT
 	default:
 		p.Quiet = p.RTT + quietMargin
-		p.Deaf = max(p.Hold, deafMin+deafRTTs*p.RTT)
+		p.Deaf = p.deafLong()
 		if p.RTT > shortRTT {
 			p.Cross = heard.At + p.Deaf + p.RTT/4
 		}
@@ -68,4 +68,15 @@ func (p *Plan) openQuietly() {
 	if p.RTT <= shortRTT {
 		heard.At += quietLead
 	}
+}
+
+// deafLong is for how long a deaf dial is held whose answer may come late.
+func (p *Plan) deafLong() uint32 { return max(p.Hold, deafMin+deafRTTs*p.RTT) }
+
+// deafFor is for how long a step's deaf dial is held.
+func (p *Plan) deafFor(s Step) uint32 {
+	if s.Idea == Spare {
+		return p.deafLong()
+	}
+	return p.Deaf
 }

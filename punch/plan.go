@@ -47,6 +47,10 @@ type Plan struct {
 	// nothing.
 	InitiatorVolley *Volley `json:"initiator_volley,omitempty"`
 	ResponderVolley *Volley `json:"responder_volley,omitempty"`
+	// InitiatorSpares and ResponderSpares are what each side dials between other ports,
+	// once nothing else has helped.
+	InitiatorSpares []Step `json:"initiator_spares,omitempty"`
+	ResponderSpares []Step `json:"responder_spares,omitempty"`
 	// LocalOnly means that the observed endpoints lead nowhere: a side that must not
 	// dial anything else is done after one round trip, see NoHairpin.
 	LocalOnly bool `json:"local_only,omitempty"`
@@ -71,6 +75,8 @@ type Step struct {
 	// none, they must end a router earlier: behind that may be the other side's NAT,
 	// which would hold their sequence numbers against us.
 	TTL uint8 `json:"ttl,omitempty"`
+	// From is another local port than the one; 0 is the one.
+	From uint16 `json:"from,omitempty"`
 }
 
 // The numbers of all plan versions, in microseconds.
@@ -118,6 +124,9 @@ func MakePlan(t *proto.Transcript) (*Plan, error) {
 	}
 	if t.PlanVersion < 4 || !p.climb(t) {
 		p.openQuietly()
+	}
+	if t.PlanVersion > 3 {
+		p.spare(t)
 	}
 	return p, nil
 }

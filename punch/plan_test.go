@@ -135,7 +135,7 @@ func goldens() map[string]golden {
 			Transcript: modes(with(transcript(obsA, "[2001:db8::b]:5000", 20_000, 20_000), []proto.Candidate{host("[2001:db8::a]:4000", 2)}, []proto.Candidate{host("[2001:db8::b]:5000", 2)}),
 				proto.PortSequential, proto.PortShared)},
 		"sequential-absurd": {Doc: "the longest round trips and the most addresses: all have their turns", Transcript: modes(slow(v6(8, 8)), proto.PortSequential, proto.PortSequential)},
-		"reports-plain": {Doc: "version 4 of two NATs that show everybody one port is version 3",
+		"reports-plain": {Doc: "version 4 of two NATs that show everybody one port is version 3, but for the spare ports",
 			Transcript: reports(transcript(obsA, obsB, 20_000, 20_000), steadyNAT(), steadyNAT())},
 		"reports-version-3": {Doc: "version 3 does not know reports",
 			Transcript: func() proto.Transcript {
@@ -149,6 +149,10 @@ func goldens() map[string]golden {
 			Transcript: reports(transcript(obsA, obsB, 20_000, 20_000), silentNAT(), busyNAT(sequentialNAT(-2)))},
 		"crossed": {Doc: "two NATs that allocate in sequence: one side dials the first, second, third … port of the other, which dials the first, third, fifth …",
 			Transcript: reports(transcript(obsA, obsB, 20_000, 20_000), sequentialNAT(1), sequentialNAT(2))},
+		"spare": {Doc: "nothing is known of the NATs, but both show the local ports: there are spare ones at each quarter of the plan",
+			Transcript: spared(20_000)},
+		"spare-one": {Doc: "the initiator's NAT gives the port another number: its side stays with the one port",
+			Transcript: reports(with(transcript(obsA, obsB, 100_000, 100_000), hosts("192.168.1.1%d:4001", 1), nil), nil, steadyNAT())},
 		"guess": {Doc: "ports at random: 256 of them are opened, and guessed",
 			Transcript: reports(transcript(obsA, obsB, 20_000, 20_000), randomNAT(), steadyNAT())},
 		"guess-block": {Doc: "ports at random in a block",
@@ -240,6 +244,7 @@ func checkPlan(t testing.TB, tr *proto.Transcript, p *Plan) {
 	}
 	checkPlain(t, &plain, q)
 	checkLadder(t, tr, q, p)
+	checkSpares(t, tr, p)
 }
 
 // checkPlain checks what holds for every plan that is not made from reports.
@@ -333,6 +338,7 @@ func rolesAlike(t testing.TB, tr *proto.Transcript) *Plan {
 	for _, s := range []*Step{&p.Initiator[0], &p.Responder[0]} {
 		s.Quiet, s.Deaf = false, false
 	}
+	p.InitiatorSpares, p.ResponderSpares = nil, nil // whose ports depend on the roles
 	return p
 }
 

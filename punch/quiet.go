@@ -79,6 +79,7 @@ const (
 func (t *target) isFirstQuiet() bool {
 	switch first := t.e.cfg.First; {
 	case t.step.Idea == Opener, t.step.Idea == Follower: // which of both is which matters more
+	case t.isSpare(): // which had no predecessor
 	case first == Quietly:
 		return true
 	case first == Loudly:
@@ -93,6 +94,8 @@ func (t *target) isFirstQuiet() bool {
 func (t *target) firstQuietTime() time.Duration {
 	rtt := micros(t.e.cfg.Plan.RTT)
 	switch {
+	case t.isSpare():
+		return quietLong
 	case t.e.cfg.First != Quietly:
 		return min(quietLong, micros(t.e.cfg.Plan.Quiet))
 	case t.e.cfg.Role == proto.Initiator:

@@ -64,15 +64,18 @@ func (e *Executor) deserving(n int) *target {
 		return t
 	}
 	for _, t := range e.targets {
-		if !t.done {
+		if !t.done && !t.isSpare() {
 			return t
 		}
 	}
 	return nil
 }
 
-// mayDial reports whether the target has the side's one socket, or needs not.
-func (e *Executor) mayDial(t *target) bool { return e.rota.length == 0 || e.rota.current == t }
+// mayDial reports whether the target has the side's one socket, or needs not: a spare
+// port has its own.
+func (e *Executor) mayDial(t *target) bool {
+	return e.rota.length == 0 || e.rota.current == t || t.isSpare()
+}
 
 // isEngaged reports whether the peer has answered the dial under way.
 func (t *target) isEngaged() bool {

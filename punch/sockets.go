@@ -24,6 +24,9 @@ type DialOptions struct {
 	// Slot above 0 dials from another local port than the one, always the same
 	// for the same slot: the one exception, see Spread.
 	Slot int
+	// From above 0 is another local port than the one, too: a spare one. The error is
+	// or wraps ErrTupleInUse if somebody else on this host has it.
+	From uint16
 	// Brief has the system repeat the SYN once at most. Brief dials send their SYNs in
 	// the order in which they are made.
 	Brief bool

@@ -90,7 +90,7 @@ func (s *salvo) shoot(now time.Time) {
 
 // isDialled reports whether a step or another shot has the 4-tuple.
 func (s *salvo) isDialled(a aim) bool {
-	return a.slot == 0 && slices.ContainsFunc(s.e.targets, func(t *target) bool { return t.step.To.Addr == s.to(a) && !t.done }) ||
+	return a.slot == 0 && slices.ContainsFunc(s.e.targets, func(t *target) bool { return t.step.To.Addr == s.to(a) && t.step.From == 0 && !t.done }) ||
 		slices.ContainsFunc(s.held, func(h *shot) bool { return h.aim == a })
 }
 

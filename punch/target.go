@@ -19,7 +19,6 @@ type target struct {
 	e    *Executor
 	step Step
 	hit  bool // a salvo's, which has connected: it dials no more
-	pace pace // where the node has no budget
 
 	sock      Socket
 	attempt   int // number of the last dial
@@ -91,7 +90,7 @@ func (t *target) take() time.Duration {
 	if b := t.e.cfg.Budget; b != nil {
 		return b.pace(t.step.To.Addr.Addr(), now)
 	}
-	return t.pace.take(now)
+	return t.e.pace(t.step.To.Addr.Addr(), now).take(now)
 }
 
 // first makes the first dial.
@@ -143,7 +142,7 @@ func (t *target) dial() {
 	t.attempt, t.dialled, t.connected = t.e.attempts, now, false
 	t.dials++
 	t.trace(Dialled, nil)
-	t.sock = t.e.cfg.Sockets.Dial(t.step.To.Addr, DialOptions{TTL: t.ttl()}, &attempt{t: t, number: t.attempt})
+	t.sock = t.e.cfg.Sockets.Dial(t.step.To.Addr, DialOptions{TTL: t.ttl(), From: t.step.From}, &attempt{t: t, number: t.attempt})
 	t.watch()
 }
 
@@ -161,7 +160,7 @@ func (t *target) hold() time.Duration {
 		return micros(min(t.e.cfg.Plan.Hold, holdOnce))
 	}
 	if t.isDeaf() {
-		return micros(t.e.cfg.Plan.Deaf)
+		return micros(t.e.cfg.Plan.deafFor(t.step))
 	}
 	return micros(t.e.cfg.Plan.Hold)
 }
@@ -240,6 +239,11 @@ func resentWithin(held time.Duration) (n int) {
 func (t *target) failed(err error) {
 	t.drop()
 	t.clearTimer()
+	if t.isTaken(err) {
+		t.trace(Skipped, err)
+		t.finish(err)
+		return
+	}
 	t.trace(Failed, err)
 	// What the kernel repeats is not quiet any more.
 	repeated := t.e.cfg.Clock.Now().Sub(t.dialled) >= synSchedule[0]*time.Second || errors.Is(err, ErrRepeated)
@@ -406,7 +410,11 @@ func (t *target) summary() string {
 	if t.sock != nil && !t.connected {
 		err = ErrNoAnswer
 	}
-	return fmt.Sprintf("%s: %d dials, last: %v", t.step.To, t.dials, err)
+	name := t.step.To.String()
+	if t.isSpare() {
+		name += " (" + Spare.String() + ")"
+	}
+	return fmt.Sprintf("%s: %d dials, last: %v", name, t.dials, err)
 }
 
 // attempt tells its target about one dial, and is deaf once the target has

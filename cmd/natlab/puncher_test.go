@@ -28,6 +28,11 @@ type puncher struct {
 
 func newPuncher(t *testing.T, h *natlab.Host, number uint16) *puncher {
 	t.Helper()
+	return newPuncherIn(t, h, number, reuse.Shared)
+}
+
+func newPuncherIn(t *testing.T, h *natlab.Host, number uint16, mode reuse.Mode) *puncher {
+	t.Helper()
 	p := &puncher{host: h, gate: punch.NewGate(slog.New(slog.DiscardHandler)), calls: make(chan func())}
 	go h.Do(func() error {
 		for call := range p.calls {
@@ -36,7 +41,7 @@ func newPuncher(t *testing.T, h *natlab.Host, number uint16) *puncher {
 		return nil
 	})
 	err := p.do(func() (err error) {
-		p.port, err = reuse.Claim(number, reuse.Shared)
+		p.port, err = reuse.Claim(number, mode)
 		return err
 	})
 	if err != nil {
@@ -62,10 +67,19 @@ func (p *puncher) do(f func() error) error {
 
 func (p *puncher) start(t *testing.T, transcript *proto.Transcript, role proto.Role) *punch.Run {
 	t.Helper()
+	return p.startWith(t, transcript, role, func(punch.Event) {})
+}
+
+// startWith also has the events called back.
+func (p *puncher) startWith(t *testing.T, transcript *proto.Transcript, role proto.Role, event func(punch.Event)) *punch.Run {
+	t.Helper()
 	run, err := punch.Start(punch.RunConfig{
 		Transcript: transcript, Role: role, Secret: proto.Secret{1}, Received: time.Now(), Dial: p.dial, Gate: p.gate,
-		Quiet: true, OtherPorts: true,
-		Trace: func(e punch.Event) { t.Log(p.host.Name(), e) },
+		Quiet: true, OtherPorts: true, Deaf: p.port.Mode() != reuse.Shared, Sequential: p.port.Mode() == reuse.Sequential,
+		Trace: func(e punch.Event) {
+			t.Log(p.host.Name(), e)
+			event(e)
+		},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -77,7 +91,7 @@ func (p *puncher) start(t *testing.T, transcript *proto.Transcript, role proto.R
 func (p *puncher) dial(to netip.AddrPort, o punch.DialOptions) (d punch.Dialling) {
 	err := p.do(func() (err error) {
 		opts := reuse.DialOptions{TTL: o.TTL, Brief: o.Brief}
-		if o.Slot > 0 {
+		if opts.From = o.From; o.Slot > 0 {
 			if opts.From, err = p.slots.Number(o.Slot); err != nil {
 				return err
 			}

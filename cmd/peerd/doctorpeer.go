@@ -119,6 +119,9 @@ func (d *peerDiagnosis) add(side string, plan *punch.Plan, role proto.Role) {
 	if v := plan.Volley(role); v != nil {
 		list(v.Idea, v.To)
 	}
+	if spares := plan.Spares(role); len(spares) > 0 {
+		list(spares[0].Idea, spares[0].To)
+	}
 }
 
 // ideasInWords say what the ideas of a plan are.
@@ -132,6 +135,7 @@ var ideasInWords = map[punch.Idea]string{
 	punch.Crossed:    "at the ports that the NAT there is about to choose, as the other side does here",
 	punch.Spread:     "from many ports, so that a guess of the other side hits one",
 	punch.Guess:      "at ports of the NAT there that are guessed",
+	punch.Spare:      "between ports that nobody has used yet, if nothing else has helped after some seconds",
 }
 
 // ideaInWords is the meaning of an idea's word.

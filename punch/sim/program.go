@@ -163,7 +163,7 @@ func (p *program) Dial(to netip.AddrPort, o punch.DialOptions, h punch.Handler) 
 	if p.dials[key]++; p.dials[key] > 1 {
 		p.violated("two connecting sockets for one 4-tuple")
 	}
-	if p.host.single && len(p.host.socks) > 0 {
+	if p.host.single && p.host.isUsed(p.host.local(to, o)) {
 		p.violated("a dial while the one socket is in use")
 	}
 	s := &socket{p: p, h: h, key: key, connecting: true}

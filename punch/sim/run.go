@@ -26,11 +26,11 @@ type Result struct {
 	// netfilter NAT. Its entry was left over from a dial that an ICMP error had
 	// ended, and is bound to that dial's sequence number from then on: for two
 	// minutes everything else from this side is INVALID (NAT.md, 6). A quiet dial
-	// prevents it, and nothing mends it.
+	// prevents it, and nothing mends it but other ports.
 	Trapped bool
 	// Stunned says that the program had not even heard of that refusal when the
 	// SYN came: it stood still, or was about to be scheduled. Nothing that an
-	// executor does helps against that.
+	// executor does between the same two endpoints helps against that.
 	Stunned bool
 	// Problems are the rules that were broken, whether or not it is direct.
 	Problems []string
@@ -145,8 +145,8 @@ func newSide(w *world, s Side, name string, role proto.Role, inside netip.AddrPo
 	x := &side{Side: s, name: name, role: role, way: out}
 	if !s.NAT.translates() {
 		inside = netip.AddrPortFrom(outside, inside.Port())
-		x.stated = []proto.Candidate{proto.NewCandidate(inside, proto.Host, 0)}
 	}
+	x.stated = []proto.Candidate{proto.NewCandidate(inside, proto.Host, 0)}
 	rng := source(seed, 2+uint64(role))
 	x.host = newHost(w, name, inside, rng.Uint32())
 	x.host.listening, x.host.single = s.Mode.Listens(), s.Mode == proto.PortSequential

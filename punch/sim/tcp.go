@@ -95,7 +95,7 @@ func (h *host) connect(to netip.AddrPort, o punch.DialOptions) (*tcp, error) {
 
 func (h *host) connectFrom(local, to netip.AddrPort, ttl int, brief bool) (*tcp, error) {
 	key := tuple{local.Port(), to}
-	if h.socks[key] != nil || h.single && len(h.socks) > 0 {
+	if h.socks[key] != nil || h.single && h.isUsed(local) {
 		return nil, punch.ErrTupleInUse
 	}
 	t := &tcp{h: h, local: local, remote: to, brief: brief, state: synSent, iss: h.newISN(), opened: h.w.now}
@@ -119,10 +119,23 @@ func (h *host) local(to netip.AddrPort, o punch.DialOptions) netip.AddrPort {
 	if to.Addr().Is6() {
 		addr = h.addr6
 	}
-	if o.Slot == 0 {
-		return addr
+	switch {
+	case o.From != 0:
+		return netip.AddrPortFrom(addr.Addr(), o.From)
+	case o.Slot != 0:
+		return netip.AddrPortFrom(addr.Addr(), uint16(32768+o.Slot))
 	}
-	return netip.AddrPortFrom(addr.Addr(), uint16(32768+o.Slot))
+	return addr
+}
+
+// isUsed reports whether there is a socket on a local port.
+func (h *host) isUsed(local netip.AddrPort) bool {
+	for key := range h.socks {
+		if key.port == local.Port() {
+			return true
+		}
+	}
+	return false
 }
 
 // transmitSYN repeats itself with the normal TTL.
