@@ -180,6 +180,9 @@ func (s *salvo) free(given []*shot) {
 	for _, h := range given {
 		s.drop(h) // all at once, and then
 	}
+	if s.v.Idea == Guess {
+		return // where it comes to no port again soon
+	}
 	for _, h := range given {
 		h.sock.Close() // one by one
 	}
