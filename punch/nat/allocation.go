@@ -49,7 +49,7 @@ func InferAllocation(samples []Sight) Allocation {
 	if a, ok := preserving(samples); ok {
 		return a
 	}
-	if a, ok := sequential(samples); ok {
+	if a, ok := sequential(withoutStale(samples)); ok {
 		return a
 	}
 	return scattered(samples)
@@ -131,9 +131,44 @@ func asMapped(samples []Sight) []Sight {
 	if len(samples) < leastSamples {
 		return samples
 	}
+	samples = withoutStale(samples)
 	if _, ok := stridesOf(samples); !ok {
 		if sorted, ok := reordered(samples); ok {
 			return sorted
+		}
+	}
+	return samples
+}
+
+// farOff is how many steps away from all others a port of a sequence is that is
+// older than they: those of one burst have fewer of others' between them.
+const farOff = 16
+
+// withoutStale leaves out the one port that is no new one, if there is such a port: where
+// this host has taken a fresh port from which it has been at the same endpoint not
+// long ago, before it was started last perhaps, the NAT may have that mapping still. The
+// others have to be in sequence and close together, which ports at random are not by
+// chance, but for one time in a million.
+func withoutStale(samples []Sight) []Sight {
+	if len(samples) < leastSamples+2 {
+		return samples
+	}
+	for i, s := range samples {
+		rest := slices.Delete(slices.Clone(samples), i, i+1)
+		strides, ok := stridesOf(rest)
+		if !ok {
+			continue
+		}
+		step, low, high := 0, highestPort, 0
+		for _, d := range strides {
+			step = gcd(step, abs(d))
+		}
+		for _, r := range rest {
+			low, high = min(low, int(r.Outside.Port())), max(high, int(r.Outside.Port()))
+		}
+		port := int(s.Outside.Port())
+		if high-low < closeTogether && (port < low-farOff*step || port > high+farOff*step) {
+			return rest
 		}
 	}
 	return samples

@@ -52,6 +52,10 @@ func TestInferAllocation(t *testing.T) {
 		"too far apart for a sequence": {[]uint16{4000, 14000, 24000, 34000, 44000, 54000}, Allocation{Kind: random, Confidence: 100 * 0}},
 		"up by one, overtaken":         {[]uint16{4001, 4000, 4002, 4003, 4005, 4004}, Allocation{Kind: sequential, Delta: 1, Confidence: 90}},
 		"down by two, overtaken":       {[]uint16{4010, 4008, 4004, 4006, 4002}, Allocation{Kind: sequential, Delta: -2, Confidence: 90}},
+		"up by one, one of long ago":   {[]uint16{63692, 63693, 63694, 63630, 63695, 63696}, Allocation{Kind: sequential, Delta: 1, Confidence: 98}},
+		"up by one, at first one":      {[]uint16{63659, 63688, 63689, 63690, 63691, 63692}, Allocation{Kind: sequential, Delta: 1, Confidence: 98}},
+		"up by one, one far away":      {[]uint16{4000, 4001, 4002, 4003, 4004, 50000}, Allocation{Kind: sequential, Delta: 1, Confidence: 98}},
+		"up, some others at first":     {[]uint16{4000, 4010, 4011, 4012, 4013, 4014}, Allocation{Kind: sequential, Delta: 1, Confidence: 99, Background: 1800}},
 		"close together, no order":     {[]uint16{4001, 4090, 4002, 4060, 4030, 4010, 4080, 4005}, Allocation{Kind: block, Low: 3989, High: 4102, Confidence: 100}},
 		"a block":                      {[]uint16{4100, 4900, 4000, 4500, 4300, 4700, 4200, 4800}, Allocation{Kind: block, Low: 3872, High: 5028, Confidence: 99}},
 		"all ports":                    {[]uint16{4100, 54900, 14000, 34500, 64300, 24700, 44200, 34800}, Allocation{Kind: random}},
@@ -67,6 +71,14 @@ func TestInferAllocation(t *testing.T) {
 		if got != c.want {
 			t.Errorf("%s: %+v, want %+v", name, got, c.want)
 		}
+	}
+}
+
+// A prediction goes on from the newest mapping, not from one that was there already.
+func TestPortsOfLongAgo(t *testing.T) {
+	ports := portsOf(sightsOf(63692, 63693, 63694, 63695, 63696, 63630))
+	if want := []uint16{63692, 63693, 63694, 63695, 63696}; !slices.Equal(ports, want) {
+		t.Errorf("%v, want %v", ports, want)
 	}
 }
 
@@ -96,6 +108,11 @@ var allocators = []struct {
 		ports := sequence(r, n, 0)
 		i := r.IntN(n - 1)
 		ports[i], ports[i+1] = ports[i+1], ports[i]
+		return ports
+	}, nil},
+	{"sequential, one of long ago", proto.AllocationSequential, 0.999, func(r *rand.Rand, n int) []uint16 {
+		ports := sequence(r, n, 0)
+		ports[r.IntN(n)] = draw(r, 1, lowestPort, allPorts)[0]
 		return ports
 	}, nil},
 	{"random", proto.AllocationRandom, 0.995, func(r *rand.Rand, n int) []uint16 { return draw(r, n, lowestPort, allPorts) }, nil},
