@@ -41,7 +41,8 @@ STUN requests over TCP on its port, too, and on the probe ports.
 Peers use the probe ports to find out what their NATs do, and may ask the server
 to dial them back for that: one SYN, and only to where they are connected from.
 A second address of this host (--probe-addr) tells more; the probe ports serve
-it, too.
+it, too. Peers must reach it under that very address: one that a provider maps to
+a private address of this host will not do.
 
 The only line on standard output is the URL that peers need, as soon as the
 server accepts connections. The key in it is that of server.key in the state
@@ -82,16 +83,21 @@ func (p *program) serve(cmd *cobra.Command, o serveOptions) error {
 	defer closeAll(second)
 	url := proto.ServerURL{Host: o.publicAddr, Port: portOf(listeners[0]), Key: key.ID()}
 	if url.Host == "" {
-		url.Host = publicHost(listeners[0], log)
+		url.Host = publicHost(listeners[0], o.second(), log)
+	}
+	if o.probeAddr != "" && url.Host == o.second().String() {
+		return &usageError{cmd, fmt.Sprintf("--probe-addr %s is the address at which peers reach this server anyway; it takes another one", o.probeAddr)}
 	}
 	config := rendezvous.ServerConfig{Key: key, Logger: log, Alternate: o.second()}
 	for _, l := range listeners[1:] {
 		config.ProbePorts = append(config.ProbePorts, portOf(l))
 	}
-	if config.Origins, err = rendezvous.OpenOrigins(); err != nil {
-		return err
+	if origins, err := rendezvous.OpenOrigins(); err != nil {
+		log.Warn("peers find out less about their NATs: none is dialled back", "err", err)
+	} else {
+		defer origins.Close()
+		config.Origins = origins
 	}
-	defer config.Origins.Close()
 	return p.serveOn(cmd.Context(), listeners[0], append(listeners[1:], second...), url, config)
 }
 
@@ -136,6 +142,9 @@ func (o *serveOptions) check() error {
 	}
 	if addr, err := netip.ParseAddr(o.probeAddr); o.probeAddr != "" && (err != nil || addr.IsUnspecified() || addr.IsMulticast() || addr.Zone() != "") {
 		return fmt.Errorf("--probe-addr %q is not an address of this host", o.probeAddr)
+	}
+	if o.probeAddr != "" && len(o.probes) == 0 {
+		return errors.New("--probe-addr is for the probe ports, and --probe-listen says that there are none")
 	}
 	if o.publicAddr == "" {
 		return nil
@@ -212,13 +221,13 @@ func closeAll(listeners []net.Listener) {
 func portOf(l net.Listener) uint16 { return uint16(l.Addr().(*net.TCPAddr).Port) }
 
 // publicHost returns the host for the URL where the user named none.
-func publicHost(l net.Listener, log *slog.Logger) string {
+func publicHost(l net.Listener, second netip.Addr, log *slog.Logger) string {
 	addr := l.Addr().(*net.TCPAddr).AddrPort().Addr().Unmap()
 	if !addr.IsUnspecified() {
 		return addr.String()
 	}
 	host, _ := punch.ReadHostNetwork() // without it the guess is loopback
-	guess := guessPublic(host.Addrs)
+	guess := guessPublic(slices.DeleteFunc(host.Addrs, func(a netip.Addr) bool { return a == second }))
 	log.Warn("guessed where peers reach this server; if that is wrong, set --public-addr", "host", guess)
 	return guess.String()
 }
