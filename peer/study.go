@@ -222,9 +222,17 @@ func (n *Node) needsStudy(now time.Time) (here place, idle, known bool) {
 }
 
 // suffices reports whether what is known here need not be measured. Its age is that by
-// the clock on the wall: a machine may have slept.
+// the clock on the wall: a machine may have slept. What misses a part, for the network
+// went away perhaps, is not taken over by the next registration.
 func (s *study) suffices(now time.Time) bool {
-	return s.found != nil && (now.Round(0).Sub(s.found.At.Round(0)) < studyLife || s.held && !s.found.Partial)
+	if s.found == nil {
+		return false
+	}
+	young := now.Round(0).Sub(s.found.At.Round(0)) < studyLife
+	if s.held {
+		return young || !s.found.Partial
+	}
+	return young && !s.found.Partial
 }
 
 // errSlow is why a measurement has no result although its caller had the time.
