@@ -15,6 +15,8 @@ type Cell struct {
 	Freeze time.Duration // B begins that much late; negative: A
 	Loss   float64
 	Loud   bool // neither side can dial quietly
+	Told   bool // both sides have measured their NATs
+	IPv6   bool
 }
 
 // Summary is how the runs of a cell ended.
@@ -61,10 +63,14 @@ func RunCell(profileA, profileB string, rtt, freeze time.Duration, n int, seed u
 // Case returns the cell's case for a seed.
 func (c Cell) Case(seed uint64) Case {
 	side := func(p Profile, freeze time.Duration) Side {
-		return Side{NAT: p, Server: c.RTT / 2, Measured: c.RTT / 2, Freeze: late(freeze, c.RTT/4), Read: true, Quiet: !c.Loud}
+		return Side{NAT: p, Server: c.RTT / 2, Measured: c.RTT / 2, Freeze: late(freeze, c.RTT/4), Read: true, Quiet: !c.Loud, Told: c.Told}
+	}
+	rtt := c.RTT
+	if c.A.Shared == SharedLAN {
+		rtt = 2 * lanDelay
 	}
 	// Programs are never as punctual as the model's: up to 0.2 ms of jitter.
-	return Case{Seed: seed, A: side(c.A, -c.Freeze), B: side(c.B, c.Freeze), RTT: c.RTT, Jitter: 200 * time.Microsecond, Loss: c.Loss}
+	return Case{Seed: seed, A: side(c.A, -c.Freeze), B: side(c.B, c.Freeze), RTT: rtt, Jitter: 200 * time.Microsecond, Loss: c.Loss, IPv6: c.IPv6}
 }
 
 // late returns for how long a program must stand still to begin by late after

@@ -25,5 +25,5 @@
 // Everything that happens is a function in one queue, ordered by virtual time
 // and then by when it was put there. No goroutines, no clock of the machine, and
 // no randomness but from the seed take part; the nonces of preambles are the
-// exception, and nothing looks at them.
+// exception, and they tell connections apart, nothing else.
 package sim

@@ -47,7 +47,8 @@ func (p *proxy) fromInside(s segment) {
 	to := s.dst.Addr()
 	if p.far[to] == nil {
 		h := newHost(p.w, p.name, netip.AddrPortFrom(to, 0), p.rng.Uint32())
-		h.listening, h.anyPort, h.send = true, true, p.deliver
+		h.listening, h.anyPort = true, true
+		h.send = func(s segment) { p.w.after(lanDelay, func() { p.deliver(s) }) }
 		h.arrived = func(t *tcp) { p.w.after(copying, func() { p.serve(t) }) }
 		p.far[to] = h
 	}

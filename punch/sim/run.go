@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"bytes"
 	"cmp"
 	"fmt"
 	"net/netip"
@@ -263,12 +264,18 @@ func (s *side) receive(plan *punch.Plan, t *proto.Transcript, seed uint64) {
 func (n *network) common() (both, initiator, connected time.Duration, ok bool) {
 	for _, p := range n.a.prog.proofs {
 		for _, q := range n.b.prog.proofs {
-			if !p.dead && !q.dead && p.conn.irs == q.conn.iss && p.conn.iss == q.conn.irs {
+			if !p.dead && !q.dead && p.conn.heard(q.conn) && q.conn.heard(p.conn) {
 				return max(p.at, q.at), p.at, p.conn.connected, true
 			}
 		}
 	}
 	return 0, 0, 0, false
+}
+
+// heard reports whether what another socket has sent has come out of this one. Each
+// preamble is another one, and numbers and ports may be others on the way.
+func (t *tcp) heard(from *tcp) bool {
+	return len(from.sent) > 0 && bytes.HasPrefix(t.received, from.sent)
 }
 
 func (s *side) outcome() Outcome {

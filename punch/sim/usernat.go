@@ -214,15 +214,21 @@ func (n *userNAT) interval() time.Duration {
 	return time.Duration(n.rng.ExpFloat64() / n.profile.Background * float64(time.Second))
 }
 
-// live removes the sessions that have expired, and reports whether anything keeps the
-// mapping.
+// live reports whether anything keeps the mapping.
 func (n *userNAT) live(m *mapping) bool {
+	if !m.pinned {
+		n.sweep(m)
+	}
+	return m.pinned || len(m.sessions) > 0
+}
+
+// sweep removes the sessions that have expired.
+func (n *userNAT) sweep(m *mapping) {
 	for r, s := range m.sessions {
 		if n.w.now > s.expires {
 			delete(m.sessions, r)
 		}
 	}
-	return m.pinned || len(m.sessions) > 0
 }
 
 // session returns the live session of a mapping with a remote endpoint, or nil.
@@ -370,7 +376,7 @@ func (n *userNAT) exhausted(inside netip.Addr, needsMapping bool) bool {
 		if m.inside.Addr() != inside {
 			continue
 		}
-		if !n.live(m) {
+		if n.sweep(m); !n.live(m) {
 			n.drop(m)
 			continue
 		}
