@@ -90,6 +90,7 @@ var mayImport = map[string]map[string]string{
 		"punch":                         "tells what punching did",
 		"punch/natlab":                  "the lab",
 		"punch/recording":               "what replay repeats",
+		"punch/sim":                     "the same pairs in virtual time",
 		"rendezvous":                    "the lab's server",
 		"punch/reuse/survey":            "what this kernel does",
 		"punch/reuse/survey/linuxrules": "what it should do",

@@ -22,6 +22,7 @@ type proof struct {
 	parallel int
 	only     string
 	out      string
+	matrix   string // file of the lab's results
 
 	wanted *regexp.Regexp // only, compiled
 	cells  []cell         // that it matches
@@ -42,6 +43,7 @@ var proofParts = []proofPart{
 	socketsPart,
 	natsPart,
 	reportsPart,
+	simPart,
 }
 
 // proofReport is the result of a proof; as JSON it is the proof's other file.
@@ -77,7 +79,9 @@ sockets   what must hold where a system's sockets get in the way: ports that
 nats      every profile of the lab, measured from outside, against what is
           written of it
 reports   what peerd doctor finds out behind every NAT of the lab, with a server
-          that has one address or two`,
+          that has one address or two
+sim       a million cases of all pairs of NATs in virtual time, against what is
+          expected of them and what the matrix has measured`,
 		Example:   "  natlab prove\n  natlab prove tunnels\n  natlab prove main-job --only 'linux-open × .*200ms' --runs 5 --out /tmp/proof",
 		ValidArgs: proofNames(),
 		Args:      cobra.OnlyValidArgs,
@@ -91,9 +95,10 @@ reports   what peerd doctor finds out behind every NAT of the lab, with a server
 			return p.run(cmd.Context(), cmd.ErrOrStderr())
 		},
 	}
-	cmd.Flags().IntVar(&p.runs, "runs", wholeRuns, "runs of each cell of the main job")
+	cmd.Flags().IntVar(&p.runs, "runs", wholeRuns, "runs of each cell of the main job; fewer have sim run fewer cases, too")
 	cmd.Flags().IntVar(&p.parallel, "parallel", 8, "labs of the main job at a time")
 	cmd.Flags().StringVar(&p.only, "only", "", "only cells and claims whose name matches this regular expression")
+	cmd.Flags().StringVar(&p.matrix, "matrix", filepath.Join(matrixOut, "matrix.json"), "results of the matrix that sim is compared with")
 	cmd.Flags().StringVar(&p.out, "out", "docs/proof", "directory for the results")
 	return cmd
 }

@@ -19,6 +19,19 @@ type Cell struct {
 	IPv6   bool
 }
 
+// FirstByte is what the real lab measures of a run of the cell: from when the
+// initiator asks the server until the responder has its first byte. See
+// [Summary.FirstByte].
+func (c Cell) FirstByte(r Result) time.Duration {
+	return c.before() + r.Connected + r.Case.RTT*3/2
+}
+
+// Ended is when the initiator knows that a run has failed, since it asked the server.
+func (c Cell) Ended(r Result) time.Duration { return c.before() + r.A.Ended }
+
+// before is the way of the request and of the responder's consent.
+func (c Cell) before() time.Duration { return c.RTT * 3 / 4 }
+
 // Summary is how the runs of a cell ended.
 type Summary struct {
 	Runs, Direct int

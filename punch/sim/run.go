@@ -46,6 +46,8 @@ type Outcome struct {
 	Why      error         // likewise
 	Sockets  int           // at a time, at most
 	Events   []punch.Event
+	Party    proto.Party    // as the transcript has the side
+	Remote   netip.AddrPort // of the connection, as the side sees it
 }
 
 // The caps: how many SYNs may go to one address in any second, outside volleys and
@@ -85,10 +87,10 @@ func run(c Case, log func(at time.Duration, line string)) Result {
 	limit := time.Duration(plan.Limit)*time.Microsecond + c.A.Freeze + c.B.Freeze + max(c.A.Server, c.B.Server)
 	r := Result{Case: c}
 	n.w.run(limit+time.Second, func() bool {
-		r.Elapsed, r.Initiator, r.Connected, r.Direct = n.common()
+		r.Direct = n.common(&r)
 		return r.Direct
 	})
-	r.A, r.B = n.a.outcome(), n.b.outcome()
+	r.A, r.B = n.a.outcome(r.A), n.b.outcome(r.B)
 	r.Trapped = n.a.host.trapped || n.b.host.trapped
 	r.Stunned = n.a.host.stunned || n.b.host.stunned
 	n.judge(&r)
@@ -111,6 +113,7 @@ type side struct {
 	prog *program
 	way  *link // to the peer, and to the server
 
+	party  proto.Party       // as it is in the transcript
 	stated []proto.Candidate // host candidates
 	seen   netip.AddrPort    // by the server
 	found  nat.Allocation    // what a measurement has shown of the NAT's ports
@@ -220,7 +223,7 @@ func (n *network) introduce() *punch.Plan {
 	n.measure()
 	t := &proto.Transcript{
 		Introduction: proto.Token{1}, PlanVersion: cmp.Or(n.c.Version, proto.PlanVersion),
-		Initiator: n.a.party(), Responder: n.b.party(),
+		Initiator: n.a.state(), Responder: n.b.state(),
 	}
 	plan, err := punch.MakePlan(t)
 	if err != nil {
@@ -231,14 +234,16 @@ func (n *network) introduce() *punch.Plan {
 	return plan
 }
 
-func (s *side) party() proto.Party {
+// state is what the transcript says of the side.
+func (s *side) state() proto.Party {
 	s.seen = s.nat.observed(serverAddr)
-	return proto.Party{
+	s.party = proto.Party{
 		ID:       proto.ID{byte(s.role)},
 		RTT:      uint32(s.Measured / time.Microsecond),
 		Observed: proto.NewCandidate(s.seen, proto.Observed, 0),
 		PortMode: s.Mode, Candidates: s.stated, NAT: s.report(),
 	}
+	return s.party
 }
 
 // receive is when the transcript has reached the host.
@@ -259,17 +264,18 @@ func (s *side) receive(plan *punch.Plan, t *proto.Transcript, seed uint64) {
 	})
 }
 
-// common finds a connection that both ends have proven and that lives: when it
-// was so at both and at A, and when it was connected there.
-func (n *network) common() (both, initiator, connected time.Duration, ok bool) {
+// common finds a connection that both ends have proven and that lives.
+func (n *network) common(r *Result) bool {
 	for _, p := range n.a.prog.proofs {
 		for _, q := range n.b.prog.proofs {
 			if !p.dead && !q.dead && p.conn.heard(q.conn) && q.conn.heard(p.conn) {
-				return max(p.at, q.at), p.at, p.conn.connected, true
+				r.Elapsed, r.Initiator, r.Connected = max(p.at, q.at), p.at, p.conn.connected
+				r.A.Remote, r.B.Remote = p.conn.remote, q.conn.remote
+				return true
 			}
 		}
 	}
-	return 0, 0, 0, false
+	return false
 }
 
 // heard reports whether what another socket has sent has come out of this one. Each
@@ -278,8 +284,8 @@ func (t *tcp) heard(from *tcp) bool {
 	return len(from.sent) > 0 && bytes.HasPrefix(t.received, from.sent)
 }
 
-func (s *side) outcome() Outcome {
-	o := Outcome{SYNs: len(s.host.syns), Events: s.prog.events, Ended: s.prog.ended, Why: s.prog.why, Sockets: s.host.most}
+func (s *side) outcome(o Outcome) Outcome {
+	o.SYNs, o.Events, o.Ended, o.Why, o.Sockets, o.Party = len(s.host.syns), s.prog.events, s.prog.ended, s.prog.why, s.host.most, s.party
 	if o.SYNs > 0 {
 		o.Began = s.host.syns[0]
 	}

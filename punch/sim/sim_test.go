@@ -16,6 +16,8 @@ import (
 
 var (
 	seedFlag = flag.Uint64("seed", 0, "replay the generated case of one seed, with its trace")
+	pairFlag = flag.String("pair", "", "replay the case of -seed and -loss of a pair at 40 ms, as in \"linux-drop × openwrt\", with its trace")
+	lossFlag = flag.Float64("loss", 0, "of -pair")
 	runsFlag = flag.Int("cases", 0, "how many generated cases to run (0: 28000, with the race detector 2000)")
 )
 
@@ -31,7 +33,7 @@ func cases() uint64 {
 
 // TestSeed replays one case: go test ./punch/sim -run TestSeed -seed=N
 func TestSeed(t *testing.T) {
-	if *seedFlag == 0 {
+	if *seedFlag == 0 || *pairFlag != "" {
 		return // there is nothing to replay
 	}
 	r := Run(Generate(*seedFlag))
@@ -39,6 +41,15 @@ func TestSeed(t *testing.T) {
 	if err := wrong(r); err != nil {
 		t.Error(err)
 	}
+}
+
+// TestPair replays one case that `natlab prove sim` has run.
+func TestPair(t *testing.T) {
+	if *pairFlag == "" {
+		return // there is nothing to replay
+	}
+	a, b, _ := strings.Cut(*pairFlag, " × ")
+	t.Log(Run(Cell{A: profile(t, a), B: profile(t, b), RTT: 40 * time.Millisecond, Loss: *lossFlag, Told: true}.Case(*seedFlag)).Explain())
 }
 
 // wrong says why a result is not what every generated case has to come to.
