@@ -184,7 +184,9 @@ const (
 )
 
 // reordered puts ports in order that lie close together and are nearly in order:
-// packets may overtake each other on their way to the NAT, or in this host.
+// packets may overtake each other on their way to the NAT, or in this host. Of each
+// half of the samples, which are made at once, the first may come last: its SYN was
+// lost before the NAT, and repeated after a second.
 func reordered(samples []Sight) (sorted []Sight, ok bool) {
 	up, down := 0, 0 // pairs that are in order
 	for i, s := range samples {
@@ -205,7 +207,7 @@ func reordered(samples []Sight) (sorted []Sight, ok bool) {
 	for i := range sorted {
 		sorted[i].At = samples[i].At
 	}
-	return sorted, span < closeTogether && min(up, down) <= len(samples)/2
+	return sorted, span < closeTogether && min(up, down) <= len(samples)-2
 }
 
 // stridesOf returns the differences between one port and the next, all of one sign,

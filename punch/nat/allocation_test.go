@@ -56,6 +56,7 @@ func TestInferAllocation(t *testing.T) {
 		"up by one, at first one":      {[]uint16{63659, 63688, 63689, 63690, 63691, 63692}, Allocation{Kind: sequential, Delta: 1, Confidence: 98}},
 		"up by one, one far away":      {[]uint16{4000, 4001, 4002, 4003, 4004, 50000}, Allocation{Kind: sequential, Delta: 1, Confidence: 98}},
 		"up, some others at first":     {[]uint16{4000, 4010, 4011, 4012, 4013, 4014}, Allocation{Kind: sequential, Delta: 1, Confidence: 99, Background: 1800}},
+		"up, one lost of each half":    {[]uint16{4003, 4000, 4001, 4002, 4007, 4004, 4005, 4006}, Allocation{Kind: sequential, Delta: 1, Confidence: 90}},
 		"close together, no order":     {[]uint16{4001, 4090, 4002, 4060, 4030, 4010, 4080, 4005}, Allocation{Kind: block, Low: 3989, High: 4102, Confidence: 100}},
 		"a block":                      {[]uint16{4100, 4900, 4000, 4500, 4300, 4700, 4200, 4800}, Allocation{Kind: block, Low: 3872, High: 5028, Confidence: 99}},
 		"all ports":                    {[]uint16{4100, 54900, 14000, 34500, 64300, 24700, 44200, 34800}, Allocation{Kind: random}},
