@@ -170,3 +170,33 @@ func TestBothCall(t *testing.T) {
 		b.Close()
 	}
 }
+
+// A session that was confirmed has come about, though it was over before anybody could
+// tell of it.
+func TestShortSessionIsAnnounced(t *testing.T) {
+	url := startServer(t)
+	caller := identity.Generate()
+	b := startNode(t, Config{Server: url, Answer: true, Allow: []proto.ID{caller.ID()}})
+	told := make(chan EventKind, 64)
+	a := startNode(t, Config{Server: url, Key: caller, Events: func(e Event) {
+		if e.Kind == Connected || e.Kind == ConnectFailed || e.Kind == Disconnected {
+			told <- e.Kind
+		}
+	}})
+	s, err := a.Connect(within(t, 10*time.Second), b.ID())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Close()
+	<-s.mux.Done()
+	announce := func() {}
+	for range 2 {
+		announce()
+		for _, want := range []EventKind{Connected, Disconnected} {
+			if got := <-told; got != want {
+				t.Fatalf("told %s, want %s", got, want)
+			}
+		}
+		announce = s.announce // late, when it is over
+	}
+}

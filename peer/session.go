@@ -75,7 +75,8 @@ func (s *Session) serve() {
 
 // announce tells of the session once it is confirmed, and of its end.
 func (s *Session) announce() {
-	if err := s.awaitConfirmed(s.node.ctx); err != nil {
+	// It may be over by the time that this is running.
+	if err := s.awaitConfirmed(s.node.ctx); err != nil && !s.wasConfirmed() {
 		s.node.emit(Event{Kind: ConnectFailed, Peer: s.peer, Err: err})
 		return
 	}
