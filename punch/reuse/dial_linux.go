@@ -19,6 +19,7 @@ type Dial struct {
 	to   netip.AddrPort
 	f    *os.File // the socket
 	err  error    // why there is none, or no SYN
+	sent bool     // there is a SYN
 
 	repeated bool // the SYN of a dial that failed
 	conn     syscall.Conn
@@ -45,7 +46,7 @@ func (p *Port) BeginWith(to netip.AddrPort, o DialOptions) *Dial {
 	d.err = os.NewSyscallError("fcntl", unix.SetNonblock(fd, true)) // before package os looks
 	d.f = os.NewFile(uintptr(fd), "dial")                           // owns fd from here on
 	if d.err == nil {
-		d.err = connect(fd, to, o.TTL, o.Since)
+		d.sent, d.err = connect(fd, to, o.TTL, o.Since)
 	}
 	return d
 }
@@ -62,6 +63,8 @@ func (d *Dial) Wait(ctx context.Context) (net.Conn, error) {
 		return conn, nil
 	case d.repeated:
 		return nil, &repeatedError{dialError(d.port, d.to, err)}
+	case !d.sent:
+		return nil, &unsentError{dialError(d.port, d.to, err)}
 	}
 	return nil, dialError(d.port, d.to, err)
 }
@@ -141,7 +144,12 @@ func ordinary(f *os.File, hops hopLimit) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	if cerr := raw.Control(func(fd uintptr) { err = errors.Join(hops.limit(int(fd), -1, 0), takeStale(int(fd))) }); cerr != nil || err != nil {
+	// A filter that stays takes nothing from the connection for as long as the clock does not
+	// come to its half again: 24 days, or more. Where none can be set there is none.
+	if cerr := raw.Control(func(fd uintptr) {
+		err = hops.limit(int(fd), -1, 0)
+		takeStale(int(fd))
+	}); cerr != nil || err != nil {
 		return nil, errors.Join(cerr, err)
 	}
 	conn, err := net.FileConn(f)
@@ -157,34 +165,33 @@ func ordinary(f *os.File, hops hopLimit) (net.Conn, error) {
 	return conn, nil
 }
 
-// connect sends the SYN: with a TTL if that is not 0, which is back to normal
-// for everything that follows.
-func connect(fd int, to netip.AddrPort, ttl int, since time.Time) error {
+// connect sends the SYN, and reports whether it has: with a TTL if that is not 0,
+// which is back to normal for everything that follows.
+func connect(fd int, to netip.AddrPort, ttl int, since time.Time) (sent bool, err error) {
 	hops := hopLimitOf(to.Addr())
 	if ttl > 0 {
 		if err := hops.limit(fd, ttl, ttl+1); err != nil {
-			return err
+			return false, err
 		}
 	}
-	err := unix.Connect(fd, sockaddr(to))
-	if err != nil && err != unix.EINPROGRESS {
-		return os.NewSyscallError("connect", err)
+	if err := unix.Connect(fd, sockaddr(to)); err != nil && err != unix.EINPROGRESS {
+		return err == unix.ECONNREFUSED, os.NewSyscallError("connect", err) // by this host itself
 	}
 	if ttl > 0 {
 		if err := hops.limit(fd, -1, ttl+1); err != nil {
-			return err
+			return true, err
 		}
 	}
 	if 0 < ttl && ttl < arrives {
 		since = time.Now()
 		if err := muted(fd); err != nil {
-			return err
+			return true, err
 		}
 	}
 	if !since.IsZero() {
 		dropStale(fd, time.Since(since)) // if it can't be, there is more to go wrong
 	}
-	return nil
+	return true, nil
 }
 
 // arrives tells a deaf dial's TTL from a quiet one's.

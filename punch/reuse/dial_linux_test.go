@@ -1,6 +1,7 @@
 package reuse
 
 import (
+	"encoding/binary"
 	"errors"
 	"io"
 	"net"
@@ -115,4 +116,99 @@ func infoOf(t *testing.T, c net.Conn) (info *unix.TCPInfo) {
 		t.Fatal(err)
 	}
 	return info
+}
+
+// Whatever ICMP error ends a dial, it is refused: the next one is due at once. What the
+// kernel makes of each is its own, so real ones are sent, about real SYNs.
+func TestICMPErrorsRefuse(t *testing.T) {
+	natlab.Require(t)
+	lab, err := natlab.New(natlab.Config{A: profileOf(t, "public"), B: profileOf(t, "public")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lab.Close()
+	syns := make(chan natlab.Packet, 16)
+	defer lab.Tap(func(p natlab.Packet) {
+		if p.Link == "A" && p.Event == natlab.Sent && p.Flags == natlab.SYN {
+			syns <- p
+		}
+	})()
+	nowhere := netip.AddrPortFrom(netip.MustParseAddr("203.0.113.77"), 9)
+	for code, want := range map[byte]error{0: unix.ENETUNREACH, 1: unix.EHOSTUNREACH, 2: unix.ENOPROTOOPT, 3: unix.ECONNREFUSED, 5: unix.EOPNOTSUPP,
+		6: unix.ENETUNREACH, 7: unix.EHOSTDOWN, 8: unix.ENONET, 9: unix.ENETUNREACH, 10: unix.EHOSTUNREACH, 13: unix.EHOSTUNREACH} {
+		d := beginOn(t, lab.A, nowhere, 0)
+		tell(t, lab.B, lab.A.Addr(), unreachable(code, <-syns))
+		if _, err := d.Wait(t.Context()); !IsRefused(err) || !errors.Is(err, want) || IsUnreachable(err) != (code != 3) {
+			t.Errorf("code %d: %v, refused %t, unreachable %t; want %v", code, err, IsRefused(err), IsUnreachable(err), want)
+		}
+	}
+}
+
+// TCP has no way to a group, so no SYN leaves, and nobody has refused it.
+func TestNoWayIsNoRefusal(t *testing.T) {
+	natlab.Require(t)
+	lab, err := natlab.New(natlab.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lab.Close()
+	err = lab.A.Do(func() error {
+		p, err := Claim(0, DialOnly)
+		if err != nil {
+			return err
+		}
+		defer p.Close()
+		_, err = p.Dial(t.Context(), netip.MustParseAddrPort("224.0.0.1:9"))
+		return err
+	})
+	if !errors.Is(err, unix.ENETUNREACH) || IsRefused(err) || IsUnreachable(err) {
+		t.Errorf("%v: refused %t, unreachable %t", err, IsRefused(err), IsUnreachable(err))
+	}
+}
+
+func profileOf(t *testing.T, name string) natlab.Profile {
+	p, err := natlab.ProfileByName(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// unreachable is the ICMP error (RFC 792) about a SYN.
+func unreachable(code byte, about natlab.Packet) []byte {
+	m := make([]byte, 8+20+8)
+	m[0], m[1] = 3, code
+	quoted := m[8:]
+	quoted[0], quoted[9] = 0x45, unix.IPPROTO_TCP
+	binary.BigEndian.PutUint16(quoted[2:], 60)
+	src, dst := about.Src.Addr().As4(), about.Dst.Addr().As4()
+	copy(quoted[12:], src[:])
+	copy(quoted[16:], dst[:])
+	binary.BigEndian.PutUint16(quoted[20:], about.Src.Port())
+	binary.BigEndian.PutUint16(quoted[22:], about.Dst.Port())
+	binary.BigEndian.PutUint32(quoted[24:], about.Seq)
+	sum := uint32(0)
+	for i := 0; i < len(m); i += 2 {
+		sum += uint32(binary.BigEndian.Uint16(m[i:]))
+	}
+	sum = sum>>16 + sum&0xffff
+	binary.BigEndian.PutUint16(m[2:], ^uint16(sum+sum>>16))
+	return m
+}
+
+// tell sends an ICMP message from a host.
+func tell(t *testing.T, from *natlab.Host, to netip.Addr, message []byte) {
+	t.Helper()
+	err := from.Do(func() error {
+		c, err := net.ListenPacket("ip4:icmp", from.Addr().String())
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		_, err = c.WriteTo(message, &net.IPAddr{IP: to.AsSlice()})
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 }

@@ -18,10 +18,23 @@ type errnos struct {
 }
 
 // IsRefused reports whether a dial ended by a RST or an ICMP error.
-func IsRefused(err error) bool { return isAny(err, local.refused) }
+func IsRefused(err error) bool { return isAny(err, local.refused) && !isUnsent(err) }
 
 // IsUnreachable reports whether a dial ended by an ICMP error for certain.
-func IsUnreachable(err error) bool { return isAny(err, local.icmp) }
+func IsUnreachable(err error) bool { return isAny(err, local.icmp) && !isUnsent(err) }
+
+// unsentError is why a dial ended before its SYN had left this host: for want of a
+// route or of a right, for instance. Systems say the same where an ICMP error has
+// come.
+type unsentError struct{ error }
+
+// Unwrap returns the error that it would be otherwise.
+func (e *unsentError) Unwrap() error { return e.error }
+
+func isUnsent(err error) bool {
+	var unsent *unsentError
+	return errors.As(err, &unsent)
+}
 
 // IsTupleInUse reports whether a dial failed because this host has the 4-tuple
 // in use or, where the port cannot be shared, the port.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"io"
 	"net"
 	"net/netip"
 	"os"
@@ -121,6 +122,34 @@ func TestConnectionHasNoFilter(t *testing.T) {
 		return err
 	})
 	if err != nil { // there is one, which does not fit in
+		t.Error(err)
+	}
+}
+
+// A connection is not ended because the system keeps its filter: nothing that is sent on
+// it is old.
+func TestConnectionWhoseFilterStays(t *testing.T) {
+	p := mustClaim(t, 0)
+	to, accepted := server(t)
+	d := p.Begin(to, 0, time.Now())
+	err := onSocket(d.f, func(fd int) error { return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_LOCK_FILTER, 1) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := d.Wait(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if err := onSocket(c.(syscall.Conn), takeStale); err == nil {
+		t.Fatal("the filter could be taken away")
+	}
+	far := <-accepted
+	defer far.Close()
+	if _, err := io.WriteString(far, "hello"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadFull(c, make([]byte, 5)); err != nil {
 		t.Error(err)
 	}
 }

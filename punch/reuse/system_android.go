@@ -6,7 +6,7 @@ import "time"
 // SO_REUSEPORT, under policies of its own. None of this was seen by us; what a
 // policy forbids, Probe finds out. TTL, TIME_WAIT and errors are Linux's.
 var local = system{
-	errnos:    posix,
+	errnos:    linux,
 	share:     options{reuseAddr, reusePort},
 	exclusive: options{reuseAddr},
 	listen:    options{synAckCount, pin},

@@ -13,7 +13,7 @@ import "time"
 // takes over TIME_WAIT where timestamps are on. Dials can be quiet: IP_TTL,
 // IP_MINTTL, and their likes for IPv6.
 var local = system{
-	errnos:    posix,
+	errnos:    linux,
 	share:     options{reuseAddr, reusePort},
 	exclusive: options{reuseAddr}, // a listener with it shares with nobody
 	listen:    options{synAckCount, pin},
