@@ -96,10 +96,9 @@ func pairsInModes(cases ...modeCase) func(context.Context, ground) (finding, err
 	}
 }
 
-// samplePairs are pairs of different NATs. Those that answer ICMP are left to the
-// whole experiment: on a machine that stands still while a dial is refused, one in
-// some hundred of them finds no connection (ADR 012).
-var samplePairs = []int{1*6 + 4, 0*6 + 3, 4*6 + 0} // linux-open × user-rst, linux-drop × user-drop, user-rst × linux-drop
+// samplePairs are pairs of different NATs, of those that refuse in different ways. On a
+// machine that stands still while a dial is refused by ICMP they need spare ports (ADR 017).
+var samplePairs = []int{1*6 + 4, 0*6 + 5, 2*6 + 3} // linux-open × user-rst, linux-drop × user-icmp, linux-icmp × user-drop
 
 // modesFinding counts, and puts the cells of each case in rows of their own.
 func modesFinding(cases []modeCase, cells []cell, results []cellResult) (f finding, err error) {
