@@ -1,5 +1,7 @@
 package punch
 
+import "github.com/peerd/peerd/proto"
+
 // Where a NAT chooses each outside port at random, a hit is a matter of numbers:
 // with n of its ports open towards the other side's endpoint, g different guesses
 // among k ports miss them all with a probability of about (1 − g/k)^n. 256 of
@@ -44,7 +46,9 @@ func (p *Plan) guess(changing, still *outlook) {
 		if speaks(changing.nat.Crossing) {
 			guess.TTL = still.ttl()
 		}
-	} else if !still.silent() || speaks(still.nat.Crossing) {
+	} else if !still.silent() || speaks(still.nat.Crossing) || changing.nat.Hops > 0 && still.nat.Poisoned != proto.TruthNo {
+		// Where a SYN that comes early is dropped it may still take the port from the
+		// guess that is to follow: peerd does not measure whether it does.
 		spread.TTL = changing.ttl()
 	}
 	if changing.proxied() {
