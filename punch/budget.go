@@ -15,6 +15,7 @@ type pace struct {
 	burst, rate float64
 	tokens      float64
 	last        time.Time
+	flights     []*flight // whose SYNs the system may repeat
 }
 
 const (
@@ -41,11 +42,16 @@ func (e *Executor) pace(to netip.Addr, now time.Time) *pace {
 	return e.paces[to]
 }
 
-// take uses one SYN up and returns how long to wait before it may leave.
-func (p *pace) take(now time.Time) time.Duration {
-	p.tokens = min(p.burst, p.tokens+now.Sub(p.last).Seconds()*p.rate)
-	p.last = now
-	p.tokens--
+// take uses n SYNs up and returns how long to wait before they may leave.
+func (p *pace) take(now time.Time, n int) time.Duration {
+	if d := now.Sub(p.last); d > 0 {
+		p.tokens = min(p.burst, p.tokens+d.Seconds()*p.rate)
+		p.last = now
+	}
+	for _, f := range p.flights {
+		p.tokens -= float64(f.repeat(now))
+	}
+	p.tokens -= float64(n)
 	if p.tokens >= 0 {
 		return 0
 	}
@@ -55,7 +61,7 @@ func (p *pace) take(now time.Time) time.Duration {
 // takeNow uses one SYN up and returns 0 if it may leave now, and otherwise how long
 // to wait before asking again.
 func (p *pace) takeNow(now time.Time) time.Duration {
-	wait := p.take(now)
+	wait := p.take(now, 1)
 	if wait > 0 {
 		p.tokens++
 	}
@@ -73,6 +79,7 @@ type Budget struct {
 	last   time.Time
 	paces  map[netip.Addr]*pace // of the addresses dialled lately, whatever the plan
 	guess  pace                 // of all volleys together, whomever they are for
+	held   int                  // sockets that dial, or have not heard of the peer yet
 }
 
 const (
@@ -92,11 +99,16 @@ const (
 	paceMemory = time.Second
 )
 
-// pace uses one SYN to an address up and returns how long to wait before it may
+// pace uses n SYNs to an address up and returns how long to wait before they may
 // leave: all plans of a node share an address's pace.
-func (b *Budget) pace(to netip.Addr, now time.Time) time.Duration {
+func (b *Budget) pace(to netip.Addr, now time.Time, n int) time.Duration {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	return b.paceLocked(to, now).take(now, n)
+}
+
+// paceLocked is an address's pace.
+func (b *Budget) paceLocked(to netip.Addr, now time.Time) *pace {
 	p := b.paces[to]
 	if p == nil {
 		if len(b.paces) >= maxPaces {
@@ -106,7 +118,7 @@ func (b *Budget) pace(to netip.Addr, now time.Time) time.Duration {
 		p = &fresh
 		b.paces[to] = p
 	}
-	return p.take(now)
+	return p
 }
 
 // guessing uses one SYN of the volleys' pace up and returns 0 if it may leave now,
@@ -136,7 +148,7 @@ func (b *Budget) aiming(now time.Time) time.Duration {
 // forgetLocked drops the paces that are full again.
 func (b *Budget) forgetLocked(now time.Time) {
 	for addr, p := range b.paces {
-		if now.Sub(p.last) > paceMemory && p.tokens >= 0 {
+		if now.Sub(p.last) > paceMemory && p.tokens >= 0 && len(p.flights) == 0 {
 			delete(b.paces, addr)
 		}
 	}

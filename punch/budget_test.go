@@ -22,7 +22,7 @@ func TestPaceNeverAbove100InAnySecond(t *testing.T) {
 				idle = 2 * time.Second
 			}
 			now = now.Add(idle)
-			now = now.Add(p.take(now))
+			now = now.Add(p.take(now, 1))
 			sent = append(sent, now)
 		}
 		for i := 100; i < len(sent); i++ {
@@ -36,11 +36,11 @@ func TestPaceNeverAbove100InAnySecond(t *testing.T) {
 func TestPaceBurstThenSteady(t *testing.T) {
 	p := newPace(epoch)
 	for i := range paceBurst {
-		if d := p.take(epoch); d != 0 {
+		if d := p.take(epoch, 1); d != 0 {
 			t.Fatalf("SYN %d waits %v", i, d)
 		}
 	}
-	if d, want := p.take(epoch), time.Second/paceRate; d != want {
+	if d, want := p.take(epoch, 1), time.Second/paceRate; d != want {
 		t.Errorf("the one after the burst waits %v, want %v", d, want)
 	}
 }

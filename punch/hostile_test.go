@@ -47,7 +47,7 @@ func TestPlansShareAnAddressesPace(t *testing.T) {
 		for ms := range 1000 {
 			at := now.Add(time.Duration(second)*time.Second + time.Duration(ms)*time.Millisecond)
 			for range 5 { // plans, each of which sends if it need not wait
-				if b.pace(victim, at) == 0 {
+				if b.pace(victim, at, 1) == 0 {
 					sent++
 				}
 			}
@@ -57,7 +57,7 @@ func TestPlansShareAnAddressesPace(t *testing.T) {
 		}
 	}
 	for i := range 5 * maxPaces {
-		b.pace(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}), now.Add(time.Duration(i)*time.Second))
+		b.pace(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}), now.Add(time.Duration(i)*time.Second), 1)
 	}
 	if len(b.paces) > maxPaces {
 		t.Errorf("%d addresses are remembered", len(b.paces))

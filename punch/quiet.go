@@ -145,11 +145,17 @@ func (t *target) dialLoudly() {
 	if t.waitForAnswered(t.dialLoudly) {
 		return
 	}
-	if wait := t.take(); wait > 0 {
+	wait := t.take()
+	switch held := t.e.cfg.Clock.Now().Sub(t.dialled); {
+	case wait == 0:
+		t.replaceQuiet()
+	case held+wait < synSchedule[0]*time.Second:
 		t.after(wait, t.replaceQuiet)
-		return
+	default: // others use the pace up: what the kernel repeats is not quiet
+		t.drop()
+		t.quiet.ttl = 0
+		t.schedule(wait)
 	}
-	t.replaceQuiet()
 }
 
 func (t *target) replaceQuiet() {

@@ -199,6 +199,7 @@ func (s *salvo) again(a aim) {
 // drop gives a shot up and accounts for what it sent.
 func (s *salvo) drop(h *shot) {
 	s.release(h)
+	h.flight.end(s.e.cfg.Clock.Now())
 	h.sock.Abandon()
 }
 

@@ -14,6 +14,7 @@ type shot struct {
 	dialled time.Time
 	until   time.Time // when it is given up, or looked at again if it has been answered
 	ttl     int
+	flight  *flight
 	hit     *attempt // once it is a target's
 }
 
@@ -34,11 +35,12 @@ func (h *shot) Connected() {
 	}
 	s.release(h)
 	if s.e.unproven() >= s.v.waiting() {
+		h.flight.end(s.e.cfg.Clock.Now())
 		h.sock.Close()
 		return
 	}
 	s.e.attempts++
-	t := &target{e: s.e, step: Step{To: s.v.To, Idea: s.v.Idea, Once: true}, hit: true, sock: h.sock, attempt: s.e.attempts, dialled: s.e.cfg.Clock.Now(), dials: 1}
+	t := &target{e: s.e, step: Step{To: s.v.To, Idea: s.v.Idea, Once: true}, hit: true, sock: h.sock, attempt: s.e.attempts, dialled: s.e.cfg.Clock.Now(), dials: 1, flight: h.flight}
 	t.step.To.Addr = s.to(h.aim)
 	s.e.targets = append(s.e.targets, t)
 	s.hits++

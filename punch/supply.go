@@ -59,7 +59,7 @@ func (s *salvo) nextRound(now time.Time) {
 
 // take uses a SYN of the caps up and returns how long to wait before it may leave.
 func (s *salvo) take(now time.Time) time.Duration {
-	if len(s.held) >= maxHeld {
+	if len(s.held) >= maxHeld || !s.e.cfg.Budget.hasRoom(leftBySalvos) {
 		return micros(s.v.Every)
 	}
 	b := s.e.cfg.Budget
@@ -85,6 +85,7 @@ func (s *salvo) shoot(now time.Time) {
 	s.dials++
 	s.syns++
 	s.held = append(s.held, h)
+	h.flight = s.e.cfg.Budget.shot(now)
 	h.sock = s.e.cfg.Sockets.Dial(s.to(h.aim), DialOptions{TTL: h.ttl, Slot: h.aim.slot, Brief: true}, h)
 }
 

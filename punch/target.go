@@ -29,7 +29,9 @@ type target struct {
 	last      error
 	stop      func() // stops the timer, if one is set
 	quiet     quiet
-	done      bool // never to be dialled (again)
+	flight    *flight // of sock
+	spared    bool    // a SYN of the pace is left for a quiet dial
+	done      bool    // never to be dialled (again)
 }
 
 const (
@@ -84,13 +86,23 @@ func (t *target) begin() {
 	t.first()
 }
 
-// take uses one SYN of the address's pace up and returns the time to wait.
+// take uses a SYN of the address's pace up, and one more for the quiet dial that
+// follows at once where it is refused. It returns the time to wait.
 func (t *target) take() time.Duration {
+	n := 1
+	if t.spared = t.canBeQuiet(); t.spared {
+		n = 2
+	}
+	return t.use(n)
+}
+
+// use uses SYNs of the address's pace up and returns the time to wait.
+func (t *target) use(n int) time.Duration {
 	now := t.e.cfg.Clock.Now()
 	if b := t.e.cfg.Budget; b != nil {
-		return b.pace(t.step.To.Addr.Addr(), now)
+		return b.pace(t.step.To.Addr.Addr(), now, n)
 	}
-	return t.e.pace(t.step.To.Addr.Addr(), now).take(now)
+	return t.e.pace(t.step.To.Addr.Addr(), now).take(now, n)
 }
 
 // first makes the first dial.
@@ -132,7 +144,7 @@ func (t *target) dial() {
 		t.finish(errMaxSYNs)
 		return
 	}
-	if !t.e.cfg.Budget.Take(now, 1) {
+	if !t.e.cfg.Budget.hasRoom(0) || !t.e.cfg.Budget.Take(now, 1) {
 		t.schedule(t.jitter(gapBudget))
 		return
 	}
@@ -142,6 +154,7 @@ func (t *target) dial() {
 	t.attempt, t.dialled, t.connected = t.e.attempts, now, false
 	t.dials++
 	t.trace(Dialled, nil)
+	t.flight = t.e.cfg.Budget.dialled(t.step.To.Addr.Addr(), now)
 	t.sock = t.e.cfg.Sockets.Dial(t.step.To.Addr, DialOptions{TTL: t.ttl(), From: t.step.From}, &attempt{t: t, number: t.attempt})
 	t.watch()
 }
@@ -214,6 +227,7 @@ func (t *target) drop() {
 		t.sock.Close()
 		t.sock = nil
 	}
+	t.flight.end(t.e.cfg.Clock.Now())
 }
 
 // synSchedule is when the kernel sends a SYN again, since the first one.
@@ -253,7 +267,6 @@ func (t *target) failed(err error) {
 		t.quiet.never = true
 	}
 	t.quiet.ttl = 0
-	pause := t.pause(err)
 	t.last = err
 	if t.step.Once {
 		t.finish(err)
@@ -263,10 +276,14 @@ func (t *target) failed(err error) {
 		return
 	}
 	if errors.Is(err, ErrRefused) && !wasQuiet && t.canBeQuiet() {
+		if !t.spared {
+			t.use(1)
+		}
+		t.spared = false
 		t.dialQuietly(t.quietTime())
 		return
 	}
-	t.schedule(pause)
+	t.schedule(t.pause(err))
 }
 
 // pause is how long to wait before the next dial. Both sides must redial: which
@@ -302,6 +319,7 @@ func (t *target) jitter(d time.Duration) time.Duration {
 // itself.
 func (t *target) established() {
 	t.account()
+	t.flight.land(t.e.cfg.Clock.Now())
 	t.connected, t.quiet.ttl = true, 0
 	t.trace(Connected, nil)
 	t.after(t.unheardFor(), t.unheard)
@@ -355,6 +373,7 @@ func (t *target) received(preamble []byte) {
 	t.trace(Proven, nil)
 	t.e.cfg.Budget.Return(t.owed)
 	s := t.sock
+	t.flight.end(t.e.cfg.Clock.Now())
 	t.sock, t.owed, t.last = nil, 0, nil // the connection is the caller's now
 	t.e.proved(s)
 }

@@ -1,0 +1,118 @@
+package punch
+
+import (
+	"net/netip"
+	"testing"
+	"time"
+)
+
+// sent notes when SYNs left, those that the system repeats included, while time
+// passes and everything loud is refused.
+func sentWhileRefused(r *rig, lasts time.Duration, refuses func(netip.AddrPort) bool) (sent []time.Time) {
+	repeated := map[*fakeSocket]int{}
+	counted := 0
+	for end := r.now.Add(lasts); r.now.Before(end); r.pass(time.Millisecond) {
+		for ; counted < len(r.socks); counted++ {
+			sent = append(sent, r.socks[counted].at)
+		}
+		for _, s := range r.socks {
+			if !s.connecting() {
+				continue
+			}
+			if n := resentWithin(r.now.Sub(s.at)); n > repeated[s] {
+				repeated[s] = n
+				sent = append(sent, r.now)
+			}
+			if s.ttl == 0 && refuses(s.to) && r.now.Sub(s.at) > 3*time.Millisecond {
+				s.fail(ErrRefused)
+			}
+		}
+	}
+	return sent
+}
+
+// Whatever number of endpoints an introduction, or many, have at one address, and
+// however these answer, no second sees more than 100 SYNs there.
+func TestManyEndpointsOfAnAddressKeepToItsPace(t *testing.T) {
+	for name, refuses := range map[string]func(netip.AddrPort) bool{
+		"all refuse":                      func(netip.AddrPort) bool { return true },
+		"none answers":                    func(netip.AddrPort) bool { return false },
+		"one refuses, the others are mum": func(a netip.AddrPort) bool { return a.Port() == 1 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, func(c *Config) {
+				c.Budget, c.Quiet = NewBudget(epoch), true
+				c.Plan.Hold, c.Plan.Limit, c.Plan.RTT = 40_000_000, 60_000_000, 1
+				step := c.Plan.Initiator[0]
+				c.Plan.Initiator = nil
+				for port := range uint16(32) {
+					step.To.Addr = netip.AddrPortFrom(step.To.Addr.Addr(), port+1)
+					c.Plan.Initiator = append(c.Plan.Initiator, step)
+				}
+			})
+			sent := sentWhileRefused(r, 12*time.Second, refuses)
+			if len(sent) < 32 {
+				t.Fatalf("%d SYNs only", len(sent))
+			}
+			for i := 100; i < len(sent); i++ {
+				if d := sent[i].Sub(sent[i-100]); d < time.Second {
+					t.Fatalf("101 SYNs in %v, after %v", d, sent[i].Sub(epoch))
+				}
+			}
+		})
+	}
+}
+
+// What the system repeats of a volley counts for the volleys' pace.
+func TestRepeatedShotsUseThePaceUp(t *testing.T) {
+	b := NewBudget(epoch)
+	perSecond := make([]int, 4)
+	for ms := range 4000 {
+		now := epoch.Add(time.Duration(ms) * time.Millisecond)
+		if b.guessing(now) == 0 {
+			b.shot(now)
+			perSecond[ms/1000]++
+			if ms < 3000 {
+				perSecond[ms/1000+1]++ // a second later
+			}
+		}
+	}
+	for second, n := range perSecond {
+		if n > 500 {
+			t.Errorf("%d SYNs in second %d", n, second)
+		}
+	}
+}
+
+func TestPlansShareTheSocketsOfANode(t *testing.T) {
+	b := NewBudget(epoch)
+	var others []*flight
+	for b.hasRoom(leftBySalvos) {
+		others = append(others, b.shot(epoch))
+	}
+	r := newLadderRig(t, sequentialNAT(1), steadyNAT(), 2, func(c *Config) { c.Budget = b })
+	r.pass(100 * ms)
+	if n := len(r.volleys()); n > 0 {
+		t.Errorf("a volley dials %d times although there are %d sockets", n, len(others))
+	}
+	if len(r.socks) == 0 {
+		t.Error("no step is dialled")
+	}
+	for _, f := range others {
+		f.end(r.now)
+		f.end(r.now)
+	}
+	r.pass(100 * ms)
+	if len(r.volleys()) == 0 {
+		t.Error("no volley when there is room again")
+	}
+	r.exec.Stop()
+	if b.held != 0 {
+		t.Errorf("%d sockets are counted when all are closed", b.held)
+	}
+	for addr, p := range b.paces {
+		if len(p.flights) > 0 {
+			t.Errorf("%d dials to %v are counted", len(p.flights), addr)
+		}
+	}
+}
