@@ -25,8 +25,15 @@ type Config struct {
 	// NoGuess keeps this node from guessing the ports of a peer whose NAT chooses
 	// them at random, and from opening many ports for a peer that does: some
 	// hundreds of sockets, and up to 500 SYNs a second for some seconds. Otherwise it
-	// does so at most once an hour, and again when its network has changed.
+	// does so at most once an hour, and again when its network has changed, and four times an hour
+	// at all.
 	NoGuess bool
+	// KeepGuesses keeps when this node has guessed, for later processes and those
+	// beside it, which share what is kept: it calls edit with what was kept last, nil
+	// if nothing was, and keeps what that returns, unless that is an error, which it
+	// returns. It may be called by several goroutines of as many nodes. Nil is
+	// for a program that runs on: the node then knows of its own guesses only.
+	KeepGuesses func(edit func(kept []byte) ([]byte, error)) error
 	// Answer has the node listed as answering: peers that are allowed may ask
 	// to be introduced to it at any time. A node that is connecting to a peer
 	// always answers that peer, of those that it connects to at once

@@ -1,6 +1,9 @@
 package peer
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -12,15 +15,23 @@ import (
 )
 
 // guesses is when this node has guessed ports lately, and in which networks. The
-// zero value is never.
+// zero value is never, and forgets with the process.
 type guesses struct {
 	mu   sync.Mutex
-	made []guess // within guessPause, oldest first
+	text []byte // a guessLog: what this process knows
+	// keep is Config.KeepGuesses, or nil.
+	keep func(edit func(kept []byte) ([]byte, error)) error
+}
+
+// guessLog is what is kept: the guesses within guessPause, oldest first.
+type guessLog struct {
+	Guesses []guess `json:"guesses"`
 }
 
 type guess struct {
-	at    time.Time
-	where string
+	At time.Time `json:"at"`
+	// Where is a hash: who reads the file is not to read where its owner has been.
+	Where string `json:"where"`
 }
 
 const (
@@ -47,20 +58,53 @@ func (e *GuessedError) Error() string {
 	return fmt.Sprintf("ports have been guessed here within the hour: again in %v, or in another network", e.Again.Round(time.Second))
 }
 
-// allow notes a guess, or says why there must be none.
+// allow notes a guess, or returns a *GuessedError. Another error says that it could
+// not be noted where other processes look: that is no reason not to guess, but to say so.
 func (g *guesses) allow(now time.Time, where string) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.made = slices.DeleteFunc(g.made, func(m guess) bool { return now.Sub(m.at) >= guessPause })
-	i := slices.IndexFunc(g.made, func(m guess) bool { return m.where == where })
-	if i < 0 && len(g.made) >= maxGuesses {
+	next := guess{now, digest(where)}
+	// What this process knows holds whatever became of the file.
+	text, err := noteGuess(g.text, next)
+	if err != nil {
+		return err
+	}
+	var denied *GuessedError
+	if g.keep != nil {
+		err = g.keep(func(kept []byte) ([]byte, error) { return noteGuess(kept, next) })
+	}
+	if !errors.As(err, &denied) {
+		g.text = text
+	}
+	return err
+}
+
+// noteGuess adds a guess to a log, or returns a *GuessedError. A log that cannot be
+// read is an empty one.
+func noteGuess(kept []byte, next guess) ([]byte, error) {
+	var log guessLog
+	if json.Unmarshal(kept, &log) != nil {
+		log = guessLog{}
+	}
+	log.Guesses = slices.DeleteFunc(log.Guesses, func(g guess) bool {
+		since := next.At.Sub(g.At)
+		return since < 0 || since >= guessPause // a clock that was set back must not lock anybody out
+	})
+	i := slices.IndexFunc(log.Guesses, func(g guess) bool { return g.Where == next.Where })
+	if i < 0 && len(log.Guesses) >= maxGuesses {
 		i = 0
 	}
 	if i >= 0 {
-		return &GuessedError{guessPause - now.Sub(g.made[i].at)}
+		return nil, &GuessedError{guessPause - next.At.Sub(log.Guesses[i].At)}
 	}
-	g.made = append(g.made, guess{now, where})
-	return nil
+	log.Guesses = append(log.Guesses, next)
+	return json.Marshal(log)
+}
+
+// digest tells networks apart without naming them.
+func digest(where string) string {
+	sum := sha256.Sum256([]byte(where))
+	return hex.EncodeToString(sum[:8])
 }
 
 // allowGuess implements punch.RunConfig.AllowGuess.
@@ -68,7 +112,13 @@ func (n *Node) allowGuess() error {
 	if n.cfg.NoGuess {
 		return ErrNoGuess
 	}
-	return n.guesses.allow(time.Now(), n.network())
+	err := n.guesses.allow(time.Now().Round(0), n.network())
+	var denied *GuessedError
+	if err != nil && !errors.As(err, &denied) {
+		n.cfg.Logger.Warn("that ports are guessed now could not be noted for other processes", "err", err)
+		return nil
+	}
+	return err
 }
 
 // network names the network that this node is in, by its addresses: its own, and the

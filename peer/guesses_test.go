@@ -1,6 +1,8 @@
 package peer
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
 	"net/netip"
 	"testing"
@@ -40,6 +42,56 @@ func TestGuessesAreRare(t *testing.T) {
 		if s.ok != (err == nil) || !s.ok && (!errors.As(err, &guessed) || guessed.Again <= 0 || guessed.Again > time.Hour) {
 			t.Errorf("after %v at %s: %v", s.after, s.where, err)
 		}
+	}
+}
+
+// keptGuesses is a file.
+type keptGuesses struct {
+	text  []byte
+	fails error
+}
+
+func (k *keptGuesses) edit(change func([]byte) ([]byte, error)) error {
+	if k.fails != nil {
+		return k.fails
+	}
+	text, err := change(k.text)
+	if err == nil {
+		k.text = text
+	}
+	return err
+}
+
+func TestGuessesAreKept(t *testing.T) {
+	var file keptGuesses
+	now := time.Unix(1_000_000_000, 0)
+	var guessed *GuessedError
+	first, second := guesses{keep: file.edit}, guesses{keep: file.edit}
+	if err := first.allow(now, "192.168.1.7 198.51.100.1"); err != nil {
+		t.Fatal(err)
+	}
+	if err := second.allow(now.Add(time.Minute), "192.168.1.7 198.51.100.1"); !errors.As(err, &guessed) || guessed.Again != 59*time.Minute {
+		t.Errorf("another process: %v", err)
+	}
+	if err := second.allow(now.Add(time.Minute), "10.0.0.7 198.51.100.1"); err != nil {
+		t.Errorf("elsewhere: %v", err)
+	}
+	if bytes.Contains(file.text, []byte("192.168")) || bytes.Contains(file.text, []byte("198.51")) {
+		t.Errorf("the file says where its owner was: %s", file.text)
+	}
+	if err := second.allow(now.Add(-24*time.Hour), "10.0.0.7 198.51.100.1"); err != nil {
+		t.Errorf("after the clock was set back: %v", err)
+	}
+	file.text = []byte("[]garbage")
+	if err := first.allow(now.Add(2*time.Hour), "192.168.1.7 198.51.100.1"); err != nil || !json.Valid(file.text) {
+		t.Errorf("over garbage: %v, %q", err, file.text)
+	}
+	file.fails = errors.New("read only")
+	if err := first.allow(now.Add(4*time.Hour), "192.168.1.7 198.51.100.1"); err != file.fails {
+		t.Errorf("without a file: %v", err)
+	}
+	if err := first.allow(now.Add(4*time.Hour), "192.168.1.7 198.51.100.1"); !errors.As(err, &guessed) {
+		t.Errorf("again without a file: %v, want what the process knows", err)
 	}
 }
 

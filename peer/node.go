@@ -76,6 +76,7 @@ func New(cfg Config) (*Node, error) {
 		first:    make(chan error, 1),
 		calls:    make(map[wish]*call),
 		meetings: make(map[proto.Token]*meeting),
+		guesses:  guesses{keep: cfg.KeepGuesses},
 		sessions: make(map[proto.ID][]*Session),
 		services: make(map[string]*listener),
 		remotes:  make(map[proto.ID]int),

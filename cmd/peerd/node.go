@@ -5,6 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/peerd/peerd/cmd/peerd/ownfile"
 	"github.com/peerd/peerd/peer"
 	"github.com/peerd/peerd/proto/identity"
 )
@@ -13,6 +14,7 @@ import (
 const (
 	peerKeyFile   = "identity.key"
 	serverKeyFile = "server.key"
+	guessesFile   = "guesses.json"
 )
 
 // key loads a private key from the state directory, or creates it.
@@ -46,5 +48,13 @@ func (p *program) nodeConfig(cmd *cobra.Command, log *slog.Logger) (peer.Config,
 	if p.names.self == p.names.peer {
 		return peer.Config{}, &usageError{cmd, "PEER is this machine's own ID: take the one that \"peerd id\" prints on the other machine"}
 	}
-	return peer.Config{Key: key, Server: server, PortMode: portModeOf(cmd.Flags()), NoGuess: noGuessOf(cmd.Flags()), Agent: "peerd/" + version, Logger: log}, nil
+	guesses, err := p.statePath(guessesFile)
+	if err != nil {
+		return peer.Config{}, err
+	}
+	return peer.Config{
+		Key: key, Server: server, PortMode: portModeOf(cmd.Flags()), Agent: "peerd/" + version, Logger: log,
+		NoGuess:     noGuessOf(cmd.Flags()),
+		KeepGuesses: func(edit func([]byte) ([]byte, error)) error { return ownfile.Edit(guesses, edit) },
+	}, nil
 }

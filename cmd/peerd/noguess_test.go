@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/peerd/peerd/cmd/peerd/ownfile"
+	"github.com/peerd/peerd/peer"
 	"github.com/peerd/peerd/proto"
 	"github.com/peerd/peerd/proto/identity"
 )
@@ -61,5 +63,21 @@ func asksForNoGuess(t *testing.T, command, arg, env, file string) bool {
 	if err != nil {
 		t.Fatal(err)
 	}
+	keepsGuesses(t, cfg, dir)
 	return cfg.NoGuess
+}
+
+// keepsGuesses checks that the next process finds what a node keeps, in a file of
+// the user's own.
+func keepsGuesses(t *testing.T, cfg peer.Config, dir string) {
+	t.Helper()
+	path := filepath.Join(dir, guessesFile)
+	for _, text := range []string{"one", "two"} {
+		if err := cfg.KeepGuesses(func([]byte) ([]byte, error) { return []byte(text), nil }); err != nil {
+			t.Fatal(err)
+		}
+		if kept, _, err := ownfile.Read(path); err != nil || string(kept) != text {
+			t.Errorf("the file has %q, %v; want %q", kept, err, text)
+		}
+	}
 }
