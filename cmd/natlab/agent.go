@@ -58,6 +58,7 @@ type report struct {
 	Bytes    int64          // sent, progress, received
 	Sum      string         // sent, received: SHA-256
 	Diary    diary          // diary
+	Guesses  int            // events: how often ports were guessed, here or for this side
 }
 
 // agentTarget is the target that every agent exposes: a server that reports
@@ -131,12 +132,25 @@ func (a *agent) obey(o order) {
 		go a.tellDiary()
 	case "events":
 		a.mu.Lock()
-		a.say(report{Event: "events", Attempts: lines(a.events)})
+		a.say(report{Event: "events", Attempts: lines(a.events[max(0, len(a.events)-maxEvents):]), Guesses: guessesIn(a.events)})
 		a.mu.Unlock()
 	case "close":
 		a.node.Close()
 		a.say(report{Event: "closed"})
 	}
+}
+
+// maxEvents bounds the events of a report. A hostile server can cause any number.
+const maxEvents = 2000
+
+// guessesIn counts the times that guessing has begun.
+func guessesIn(events []punch.Event) (n int) {
+	for _, e := range events {
+		if e.Kind == punch.Aimed && (e.Idea == punch.Guess || e.Idea == punch.Spread) {
+			n++
+		}
+	}
+	return n
 }
 
 func (a *agent) start(o order) {

@@ -10,7 +10,9 @@ import (
 	"github.com/peerd/peerd/punch/natlab"
 )
 
-func allClaims() []claim { return slices.Concat(tunnelClaims(), socketClaims(), reportClaims()) }
+func allClaims() []claim {
+	return slices.Concat(tunnelClaims(), socketClaims(), reportClaims(), capClaims())
+}
 
 // TestClaims runs a sample of every experiment of the proofs.
 func TestClaims(t *testing.T) {

@@ -44,6 +44,7 @@ var proofParts = []proofPart{
 	natsPart,
 	reportsPart,
 	simPart,
+	capsPart,
 }
 
 // proofReport is the result of a proof; as JSON it is the proof's other file.
@@ -81,7 +82,9 @@ nats      every profile of the lab, measured from outside, against what is
 reports   what peerd doctor finds out behind every NAT of the lab, with a server
           that has one address or two
 sim       a million cases of all pairs of NATs in virtual time, against what is
-          expected of them and what the matrix has measured`,
+          expected of them and what the matrix has measured
+caps      what leaves a node, counted by a capture, with honest and with hostile
+          servers and peers`,
 		Example:   "  natlab prove\n  natlab prove tunnels\n  natlab prove main-job --only 'linux-open × .*200ms' --runs 5 --out /tmp/proof",
 		ValidArgs: proofNames(),
 		Args:      cobra.OnlyValidArgs,

@@ -18,6 +18,7 @@ const (
 	tcpEstablished tcpState = 1
 	tcpTimeWait    tcpState = 6
 	tcpCloseWait   tcpState = 8
+	tcpListen      tcpState = 10
 )
 
 func (s tcpState) String() string {
