@@ -100,10 +100,13 @@ const (
 )
 
 // pace uses n SYNs to an address up and returns how long to wait before they may
-// leave: all plans of a node share an address's pace.
+// leave: all plans of a node share an address's pace. Volleys give way to them.
 func (b *Budget) pace(to netip.Addr, now time.Time, n int) time.Duration {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if len(b.guess.flights) > 0 {
+		b.guess.take(now, n) // they may go to the same address
+	}
 	return b.paceLocked(to, now).take(now, n)
 }
 

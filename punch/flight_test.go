@@ -84,6 +84,29 @@ func TestRepeatedShotsUseThePaceUp(t *testing.T) {
 	}
 }
 
+// Nor do steps and volleys together make more SYNs than volleys alone may.
+func TestVolleysGiveWayToSteps(t *testing.T) {
+	b := NewBudget(epoch)
+	b.shot(epoch) // a volley is under way
+	to, due := netip.MustParseAddr("192.0.2.1"), epoch
+	var sent []time.Time
+	for ms := range 3000 {
+		now := epoch.Add(time.Duration(ms) * time.Millisecond)
+		if !now.Before(due) {
+			sent = append(sent, now)
+			due = now.Add(b.pace(to, now, 1))
+		}
+		if b.guessing(now) == 0 {
+			sent = append(sent, now)
+		}
+	}
+	for i := 520; i < len(sent); i++ {
+		if d := sent[i].Sub(sent[i-520]); d < time.Second {
+			t.Fatalf("521 SYNs in %v", d)
+		}
+	}
+}
+
 func TestPlansShareTheSocketsOfANode(t *testing.T) {
 	b := NewBudget(epoch)
 	var others []*flight
