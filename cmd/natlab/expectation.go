@@ -27,11 +27,15 @@ const (
 	classBlock      class = "block"
 	classRandom     class = "random"
 	classHopeless   class = "hopeless"
+	classApart      class = "apart"
 	classNone       class = "none"
 )
 
 // classes are all classes of pairs, the best first.
-var classes = []class{classDirect, classPredicted, classSequential, classBlock, classRandom, classHopeless}
+var classes = []class{classDirect, classPredicted, classSequential, classBlock, classRandom, classHopeless, classApart}
+
+// connects reports whether the pairs of the class are to connect at all.
+func (c class) connects() bool { return c != classHopeless && c != classApart }
 
 // demand is what a class asks of the runs.
 type demand struct {
@@ -50,6 +54,7 @@ var demands = map[class]demand{
 	classBlock:      {Rate: 0.99, Within: 2 * time.Second},
 	classRandom:     {Rate: 0.99, Within: 5 * time.Second},
 	classHopeless:   {},
+	classApart:      {},
 }
 
 // hopelessLimit is how long a hopeless pair may take to be known as one.

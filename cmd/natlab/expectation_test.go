@@ -79,7 +79,7 @@ func TestExpectationsFollowTheRules(t *testing.T) {
 		{"strict-no-so", "strict-no-so", classHopeless, "12"},
 		{"asa", "cgn-sym-block", classHopeless, "13"},
 		{"proxy", "proxy", classHopeless, "14"},
-		{"same-cgn", "same-cgn", classHopeless, "14"},
+		{"same-cgn", "same-cgn", classApart, "14"},
 		{"same-nat", "same-nat", classDirect, "7"},
 		{"same-nat", "public", classNone, "-"},
 	} {

@@ -39,7 +39,7 @@ var hopelessShade = shade{fill: "#bdbdbd", text: "#252525", name: "hopeless, and
 
 func shadeOf(r *pairResult) shade {
 	e, _ := expectations.of(r.A, r.B)
-	if e.Class == classHopeless && r.direct(0) == 0 {
+	if !e.Class.connects() && r.direct(0) == 0 {
 		return hopelessShade
 	}
 	share := float64(r.direct(0)) / float64(max(1, len(r.Runs)))

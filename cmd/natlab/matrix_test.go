@@ -56,6 +56,9 @@ func TestMisses(t *testing.T) {
 		{"hopeless, without a reason", "asa", "pfsense", 0, runsOf(0, 0, 10, 100, ""), "10 of 10 give no reason"},
 		{"hopeless, never ended", "asa", "pfsense", 0, runsOf(0, 0, 1, 0, "both random"), "1 of 1 are not known"},
 		{"hopeless, and connects", "asa", "pfsense", 0, runsOf(1, 150, 9, 100, "both random"), "so the rule does not hold"},
+		{"apart, and the plan was needed to know", "same-cgn", "same-cgn", 0, runsOf(0, 0, 10, 12_300, "no connection"), ""},
+		{"apart, without a reason", "same-cgn", "same-cgn", 0, runsOf(0, 0, 10, 12_300, ""), "10 of 10 give no reason"},
+		{"apart, and connects", "same-cgn", "same-cgn", 0, runsOf(1, 150, 9, 100, "no connection"), "so the rule does not hold"},
 		{"nothing was run", "linux-drop", "openwrt", 0, nil, "nothing was run"},
 		{"an unknown profile", "linux-drop", "new", 0, runsOf(10, 150, 0, 0, ""), "there is no expectation"},
 	} {

@@ -17,8 +17,8 @@ func (r pairResult) misses() (list []string) {
 		return []string{"there is no expectation"}
 	case len(r.Runs) == 0:
 		return []string{"nothing was run"}
-	case e.Class == classHopeless:
-		return r.hopelessMisses()
+	case !e.Class.connects():
+		return r.hopelessMisses(e.Class)
 	}
 	d := demands[e.Class]
 	if n := r.direct(d.Within); isShort(n, len(r.Runs), d.Rate) {
@@ -31,14 +31,14 @@ func (r pairResult) misses() (list []string) {
 }
 
 // hopelessMisses judges a pair that is expected to have no direct connection.
-func (r pairResult) hopelessMisses() (list []string) {
+func (r pairResult) hopelessMisses(c class) (list []string) {
 	if n := r.direct(0); n > 0 {
-		return []string{fmt.Sprintf("hopeless: %d of %d connect, so the rule does not hold", n, len(r.Runs))}
+		return []string{fmt.Sprintf("%s: %d of %d connect, so the rule does not hold", c, n, len(r.Runs))}
 	}
 	limit := ms(hopelessLimit(r.rtt()))
 	late, silent := 0, 0
 	for _, t := range r.Runs {
-		if t.Ended == 0 || t.Ended > limit {
+		if t.Ended == 0 || t.Ended > limit && c == classHopeless {
 			late++
 		}
 		if t.Reason == "" {
@@ -46,10 +46,10 @@ func (r pairResult) hopelessMisses() (list []string) {
 		}
 	}
 	if late > 0 {
-		list = append(list, fmt.Sprintf("hopeless: %d of %d are not known to be after %.0f ms (%.0f ms)", late, len(r.Runs), limit, r.longestEnd()))
+		list = append(list, fmt.Sprintf("%s: %d of %d are not known to be after %.0f ms (%.0f ms)", c, late, len(r.Runs), limit, r.longestEnd()))
 	}
 	if silent > 0 {
-		list = append(list, fmt.Sprintf("hopeless: %d of %d give no reason", silent, len(r.Runs)))
+		list = append(list, fmt.Sprintf("%s: %d of %d give no reason", c, silent, len(r.Runs)))
 	}
 	return list
 }

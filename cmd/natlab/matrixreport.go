@@ -89,7 +89,10 @@ func writeClasses(b *bytes.Buffer, group []pairResult) {
 		share := float64(t.Direct) / float64(max(1, t.Runs))
 		interval := wilson(share, float64(max(1, t.Runs)))
 		demanded := fmt.Sprintf("%.0f %%%s", 100*demands[c].Rate, within(demands[c].Within))
-		if c == classHopeless {
+		switch c {
+		case classApart:
+			demanded = "none, and a reason"
+		case classHopeless:
 			demanded = fmt.Sprintf("none, and the reason within %v", hopelessLimit(conditionOf(group[0]).RTT))
 		}
 		fmt.Fprintf(b, "| %s | %d | %d | %d, %.1f %% | %.1f–%.1f %% | %s | %s |\n", c, t.Pairs, t.Runs, t.Direct, 100*share,

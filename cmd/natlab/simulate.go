@@ -181,7 +181,7 @@ func (s *simulated) run(ctx context.Context) {
 		for _, problem := range result.Problems {
 			broken[problem] = true
 		}
-		if !result.Direct && s.expected() != classHopeless && len(s.Failed) < maxFailedSeeds {
+		if !result.Direct && s.expected().connects() && len(s.Failed) < maxFailedSeeds {
 			s.Failed = append(s.Failed, s.Seed+n)
 		}
 	}
