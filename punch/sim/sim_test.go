@@ -94,7 +94,7 @@ const (
 
 // TestGenerated is what the package is for.
 func TestGenerated(t *testing.T) {
-	results := runAll(cases())
+	results := runAll(cases() * 3 / 5)
 	var quiets, stunned, exposed, traps, givenUp int
 	for i, r := range results {
 		switch err := wrong(r); {
@@ -158,7 +158,7 @@ func TestGeneratedWithoutFreeze(t *testing.T) {
 // of them, but for those in ten thousand whose SYN comes in the very moment
 // between a refusal and the next dial, and as many of two NATs that forget.
 func TestFrozenSide(t *testing.T) {
-	n := cases()
+	n := cases() * 3 / 5
 	list := make([]Case, 0, n)
 	for seed := range n {
 		c := Generate(seed + 1)
