@@ -47,7 +47,11 @@ func TestEveryPair(t *testing.T) {
 	}
 	// Guesses succeed in 99 of 100 cases, those of proxies where SYNs are refused in
 	// few, and a carrier that both share shows itself to nobody.
-	if t.Logf("%d of %d others not direct", failed, len(list)); failed > len(list)/100 {
+	most := len(list) / 100
+	if raceEnabled {
+		most *= 2 // of fewer plain ones
+	}
+	if t.Logf("%d of %d others not direct", failed, len(list)); failed > most {
 		t.Error("that is too many")
 	}
 }

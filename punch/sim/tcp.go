@@ -49,7 +49,8 @@ type tcp struct {
 	minTTL     int           // of what is received, or quoted by an ICMP error
 	timer      *timer
 	tries      int
-	rtt        time.Duration // 0: not measured, the handshake had to repeat itself
+	greeted    time.Duration // when the newest SYN or SYN-ACK left
+	rtt        time.Duration // of the handshake, by the timestamps (RFC 7323)
 	sent       []byte        // at most one write
 	acked      bool          // what was written has arrived
 	received   []byte
@@ -141,6 +142,7 @@ func (h *host) isUsed(local netip.AddrPort) bool {
 // transmitSYN repeats itself with the normal TTL.
 func (t *tcp) transmitSYN(ttl int) {
 	if t.state == synSent {
+		t.greeted = t.h.w.now
 		t.h.syns = append(t.h.syns, t.h.w.now)
 		t.h.synsTo = append(t.h.synsTo, t.remote)
 		t.h.send(segment{src: t.local, dst: t.remote, flags: syn, seq: t.iss, ttl: ttl})
@@ -160,6 +162,9 @@ func (t *tcp) transmitSYN(ttl int) {
 
 // emit sends a segment of the connection.
 func (t *tcp) emit(f flags, seq uint32, data []byte) {
+	if f&syn != 0 {
+		t.greeted = t.h.w.now
+	}
 	s := segment{src: t.local, dst: t.remote, flags: f, seq: seq, data: data, ttl: hostTTL}
 	if f&ack != 0 {
 		s.ack = t.receiveNext()
@@ -324,9 +329,7 @@ func (t *tcp) unreachable(s segment) {
 
 // open makes the connection established.
 func (t *tcp) open() {
-	if t.tries <= 1 {
-		t.rtt = t.h.w.now - t.opened
-	}
+	t.rtt = t.h.w.now - t.greeted
 	t.state, t.minTTL, t.connected = established, 0, t.h.w.now
 	t.timer.stop()
 	if t.onOpen != nil {
