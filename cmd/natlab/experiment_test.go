@@ -53,10 +53,7 @@ func BenchmarkFirstByte(b *testing.B) {
 	natlab.Require(b)
 	var all []time.Duration
 	var floor time.Duration
-	for _, profiles := range [][2]string{
-		{"linux-drop", "linux-drop"}, {"linux-drop", "user-drop"}, {"linux-open", "linux-open"},
-		{"linux-open", "user-rst"}, {"user-rst", "user-rst"}, {"linux-drop", "linux-open"}, {"user-rst", "linux-drop"},
-	} {
+	for _, profiles := range plainPairs {
 		c := cell{A: profiles[0], B: profiles[1], RTT: 40 * time.Millisecond}
 		floor = c.floor()
 		all = append(all, firstBytes(b, c, max(3, b.N))...)
@@ -68,6 +65,45 @@ func BenchmarkFirstByte(b *testing.B) {
 	b.ReportMetric(ms(all[len(all)*9/10]), "ms-p90")
 	b.ReportMetric(ms(floor), "ms-floor")
 	b.ReportMetric(float64(median)/float64(floor), "of-floor")
+}
+
+// plainPairs are pairs that plain dials get through.
+var plainPairs = [][2]string{
+	{"linux-drop", "linux-drop"}, {"linux-drop", "user-drop"}, {"linux-open", "linux-open"},
+	{"linux-open", "user-rst"}, {"user-rst", "user-rst"}, {"linux-drop", "linux-open"}, {"user-rst", "linux-drop"},
+}
+
+// BenchmarkPlainPairsWithReports measures what discovery and the ladder cost the
+// pairs that need neither: runs between nodes that have measured their NATs and
+// tell each other, and by turns, in the same lab, such between nodes that have
+// not. It prints both medians and their ratio.
+func BenchmarkPlainPairsWithReports(b *testing.B) {
+	natlab.Require(b)
+	var times [2][]time.Duration
+	for _, profiles := range plainPairs {
+		lab, err := newBench(cell{A: profiles[0], B: profiles[1], RTT: 40 * time.Millisecond}, 1)
+		if err != nil {
+			b.Fatal(err)
+		}
+		for n := range 2 * max(3, b.N) {
+			lab.cell.Reports = [2]bool{n%2 == 1, n%2 == 1}
+			o := lab.run(n)
+			if o.Err != nil {
+				b.Fatal(o.Err)
+			}
+			times[n%2] = append(times[n%2], o.FirstByte)
+		}
+		lab.close()
+	}
+	var medians [2]time.Duration
+	for i := range times {
+		slices.SortFunc(times[i], cmp.Compare)
+		medians[i] = times[i][len(times[i])/2]
+	}
+	b.ReportMetric(0, "ns/op")
+	b.ReportMetric(ms(medians[0]), "ms-without")
+	b.ReportMetric(ms(medians[1]), "ms-with")
+	b.ReportMetric(float64(medians[1])/float64(medians[0]), "ratio")
 }
 
 func firstBytes(b *testing.B, c cell, runs int) (times []time.Duration) {

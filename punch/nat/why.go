@@ -16,7 +16,7 @@ func (m *measuring) explain() {
 	m.because(FieldUnsolicited, r.Unsolicited == 0, m.whyNoUnsolicited())
 	m.because(FieldCrossing, r.Crossing == 0, m.whyNoCrossing())
 	m.because(FieldOnReset, r.OnReset == 0, m.whyNoOnReset())
-	m.because(FieldPoisoned, r.Poisoned == 0, "peerd does not measure it yet")
+	m.because(FieldPoisoned, r.Poisoned == 0, "peerd does not measure it: it would take a longer measurement")
 	m.because(FieldHairpin, r.Hairpin == 0, m.whyNoBench())
 	m.because(FieldHops, r.Hops == 0, "a router on the way does not say where it is")
 	m.because(FieldProxied, r.Proxied == 0, m.whyNotProxied())
