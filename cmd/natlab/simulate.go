@@ -24,7 +24,7 @@ var simPart = proofPart{"sim", (*proof).mainSimLeft, (*proof).simulate}
 // hundreds of times as long as a plain dial.
 const (
 	simCases      = 900
-	simGuessCases = 150
+	simGuessCases = 100
 	simIPv6Cases  = 100
 )
 
