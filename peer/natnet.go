@@ -25,7 +25,7 @@ type natNet struct {
 const maxHops = 6
 
 // Look implements nat.Net.
-func (w natNet) Look(ctx context.Context, ownPort bool, to []netip.AddrPort) []nat.Sight {
+func (w natNet) Look(ctx context.Context, ownPort bool, to []netip.AddrPort, seen func(nat.Sight)) []nat.Sight {
 	sights := make([]nat.Sight, len(to))
 	conns := make([]net.Conn, len(to))
 	var tasks sync.WaitGroup
@@ -35,7 +35,10 @@ func (w natNet) Look(ctx context.Context, ownPort bool, to []netip.AddrPort) []n
 			d = func(to netip.AddrPort) *reuse.Dial { return w.node.port.Begin(to, 0, time.Time{}) }
 		}
 		dial := d(at)
-		look := func() { conns[i], sights[i] = see(ctx, dial, at, began, nil) }
+		look := func() {
+			conns[i], sights[i] = see(ctx, dial, at, began, nil)
+			seen(sights[i])
+		}
 		if reuse.InOrder {
 			tasks.Go(look)
 		} else {

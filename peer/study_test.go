@@ -1,10 +1,12 @@
 package peer
 
 import (
+	"context"
 	"errors"
 	"net"
 	"net/netip"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -257,6 +259,31 @@ func TestGlimpseBeforeARequest(t *testing.T) {
 			t.Errorf("a glimpse counts as a measurement: %+v", st.NAT)
 		}
 		a.Close()
+	}
+}
+
+// Whoever looks is told of each sight when it comes, and can end what is still on its way.
+func TestSightsAreSeenWhenTheyCome(t *testing.T) {
+	url, _ := startProbedServer(t, true)
+	n := startNode(t, Config{Server: url})
+	silent, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	n.mu.Lock()
+	good := netip.AddrPortFrom(n.server, n.study.here.Probing.Ports[0])
+	n.mu.Unlock()
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	var first nat.Sight
+	var once sync.Once
+	sights := natNet{n, nil}.Look(ctx, false, []netip.AddrPort{good, endpoint(silent.Addr())}, func(s nat.Sight) {
+		once.Do(func() { first = s })
+		stop()
+	})
+	if first.To != good || !first.Outside.IsValid() || sights[0] != first || sights[1].Outside.IsValid() {
+		t.Errorf("%+v was seen first of %+v", first, sights)
 	}
 }
 

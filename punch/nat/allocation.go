@@ -42,6 +42,7 @@ const (
 // made one after the other, each from a port of its own. It judges those with the
 // outside address that most of them have.
 func InferAllocation(samples []Sight) Allocation {
+	lost := lostBetween(samples)
 	samples = ofOneAddress(samples)
 	if len(samples) < leastSamples {
 		return Allocation{}
@@ -49,10 +50,26 @@ func InferAllocation(samples []Sight) Allocation {
 	if a, ok := preserving(samples); ok {
 		return a
 	}
-	if a, ok := sequential(withoutStale(samples)); ok {
+	if a, ok := sequential(withoutStale(samples), lost); ok {
 		return a
 	}
 	return scattered(samples)
+}
+
+// lostBetween is how many connections failed between the first and the last that did not.
+// Each may have a port that nobody has seen.
+func lostBetween(samples []Sight) (lost int) {
+	first := slices.IndexFunc(samples, Sight.ok)
+	failed := 0
+	for _, s := range samples[max(0, first):] {
+		if s.ok() {
+			lost += failed
+			failed = 0
+		} else {
+			failed++
+		}
+	}
+	return lost
 }
 
 // ofOneAddress keeps the samples with the commonest outside address, in order.
@@ -91,8 +108,8 @@ func preserving(samples []Sight) (Allocation, bool) {
 
 // sequential holds if the ports go up, or down, in strides that have a common step,
 // starting over at most once. That ports drawn at random do so is as probable as
-// that they come sorted.
-func sequential(samples []Sight) (Allocation, bool) {
+// that they come sorted. Connections that were lost between them have used ports up, too.
+func sequential(samples []Sight, lost int) (Allocation, bool) {
 	sure := percent(1 - 2/factorial(len(samples)))
 	strides, ok := stridesOf(samples)
 	if !ok {
@@ -120,7 +137,7 @@ func sequential(samples []Sight) (Allocation, bool) {
 		Confidence: min(sure, percent(1-2/factorial(len(strides)+1))),
 	}
 	if spent := timeOf(samples); spent > 0 {
-		a.Background = float64(skipped) / spent.Seconds()
+		a.Background = float64(max(0, skipped-lost)) / spent.Seconds()
 	}
 	return a, true
 }

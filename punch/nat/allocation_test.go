@@ -75,6 +75,33 @@ func TestInferAllocation(t *testing.T) {
 	}
 }
 
+// Ports that connections of this host have used up, although they failed, are not others'.
+func TestLostConnectionsAreNotOthers(t *testing.T) {
+	for name, c := range map[string]struct {
+		lost []int
+		gap  int // before the last port
+		want float64
+	}{
+		"none":            {nil, 0, 0},
+		"one":             {[]int{3}, 0, 0},
+		"two":             {[]int{2, 5}, 0, 0},
+		"first and last":  {[]int{0, 7}, 0, 0},
+		"one, and others": {[]int{3}, 7, 1000},
+		"no port used":    {[]int{3}, -1, 0},
+	} {
+		samples := sightsOf(4000, 4001, 4002, 4003, 4004, 4005, 4006, uint16(4007+c.gap))
+		if c.gap < 0 {
+			samples = sightsOf(4000, 4001, 4002, 4002, 4003, 4004, 4005, 4006)
+		}
+		for _, i := range c.lost {
+			samples[i].Outside = netip.AddrPort{}
+		}
+		if got := InferAllocation(samples); got.Kind != proto.AllocationSequential || got.Delta != 1 || got.Background != c.want {
+			t.Errorf("%s: %+v", name, got)
+		}
+	}
+}
+
 // A prediction goes on from the newest mapping, not from one that was there already.
 func TestPortsOfLongAgo(t *testing.T) {
 	ports := portsOf(sightsOf(63692, 63693, 63694, 63695, 63696, 63630))

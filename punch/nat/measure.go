@@ -17,8 +17,9 @@ type Net interface {
 	// Look connects to endpoints of a server, one for each sight that is wanted and
 	// with their SYNs leaving in that order, asks there from where the connections
 	// are seen, and resets them all. They come from the node's own port or else each
-	// from a fresh one.
-	Look(ctx context.Context, ownPort bool, to []netip.AddrPort) []Sight
+	// from a fresh one. Each sight is also passed to seen, from any goroutine, as soon
+	// as it is there; connections without one when ctx ends have failed.
+	Look(ctx context.Context, ownPort bool, to []netip.AddrPort, seen func(Sight)) []Sight
 	// Bench takes a fresh port that is used like the node's own, and connects from
 	// there to an endpoint of the server, which is told whose connection it is. The
 	// error is errors.ErrUnsupported if ports cannot be used like that.
@@ -135,10 +136,10 @@ func Measure(ctx context.Context, cfg Config) (Result, error) {
 }
 
 // Resample makes fresh mappings to one endpoint of a server, for a prediction right
-// before a punch, and puts them into the result. It changes nothing if too few come
-// about.
+// before a punch, and puts them into the result. It does not wait for those that are
+// late, and changes nothing if too few come about.
 func (r *Result) Resample(ctx context.Context, n Net, to netip.AddrPort) {
-	sights := n.Look(ctx, false, repeat(to, samples))
+	sights := hurriedLook(ctx, n, false, repeat(to, samples), Enough)
 	if ports := portsOf(sights); len(ports) >= leastSamples {
 		r.Samples, r.Sampled = ports, sights[len(sights)-1].At
 	}
@@ -163,6 +164,7 @@ type measuring struct {
 	cfg   Config
 	began time.Time
 	rtt   time.Duration // to the server
+	hurry bool          // what is lost is not awaited
 
 	deaf    bool    // no further port of the server answers
 	moved   bool    // this host has another address towards the server now
@@ -223,7 +225,7 @@ func (m *measuring) begin(ctx context.Context) (at netip.AddrPort, ok bool) {
 // see looks. A sight from another address of this host is none: it has gone another
 // way, through a VPN for instance, and past other NATs.
 func (m *measuring) see(ctx context.Context, ownPort bool, to []netip.AddrPort) []Sight {
-	sights := m.cfg.Net.Look(ctx, ownPort, to)
+	sights := m.connect(ctx, ownPort, to)
 	home := m.cfg.Home
 	if home.Inside == home.Outside {
 		return sights
@@ -237,6 +239,18 @@ func (m *measuring) see(ctx context.Context, ownPort bool, to []netip.AddrPort) 
 		m.moved = m.moved || s.To.Addr() == home.To.Addr()
 	}
 	return sights
+}
+
+// connect looks, in a hurry or not. Of the connections from the node's own port one to
+// each address shows whether its mapping is everybody's.
+func (m *measuring) connect(ctx context.Context, ownPort bool, to []netip.AddrPort) []Sight {
+	switch {
+	case !m.hurry:
+		return m.cfg.Net.Look(ctx, ownPort, to, func(Sight) {})
+	case ownPort:
+		return hurriedLook(ctx, m.cfg.Net, ownPort, to, 1)
+	}
+	return hurriedLook(ctx, m.cfg.Net, ownPort, to, Enough)
 }
 
 // heard notes whether the first connections have shown anything.

@@ -32,6 +32,7 @@ type model struct {
 	noBench     bool
 	mute        bool            // the server does not dial back this time
 	closed      map[uint16]bool // ports of the server that do not answer
+	lost        map[int]bool    // connections that do not come about until the SYN is repeated
 	// stray is this host's address towards others than the server's first address, or
 	// after it has moved towards all; home if zero.
 	stray, moved netip.Addr
@@ -95,21 +96,39 @@ func (w *model) fresh() netip.AddrPort {
 	return netip.AddrPortFrom(homeAddr, 50000+w.inside)
 }
 
-func (w *model) Look(ctx context.Context, ownPort bool, to []netip.AddrPort) []Sight {
+func (w *model) Look(ctx context.Context, ownPort bool, to []netip.AddrPort, seen func(Sight)) []Sight {
 	sights := make([]Sight, len(to))
-	began, took := time.Now(), 2*modelRTT
+	began := time.Now()
+	var late []int
 	for i, at := range to {
 		from := homePort
 		if !ownPort {
 			from = w.fresh()
 		}
 		sights[i] = Sight{To: at, Inside: w.leaving(from, at), Outside: w.outsideOf(from, at), At: began.Add(time.Duration(i) * time.Millisecond), RTT: modelRTT}
-		if w.closed[at.Port()] {
-			sights[i].Outside = netip.AddrPort{}
-			took = 2 * time.Second
+		if w.closed[at.Port()] || w.lost[w.made] {
+			late = append(late, i)
 		}
 	}
-	pass(ctx, took)
+	pass(ctx, 2*modelRTT)
+	for i, s := range sights {
+		if !slices.Contains(late, i) {
+			seen(s)
+		}
+	}
+	if len(late) == 0 {
+		return sights
+	}
+	intime := pass(ctx, time.Second)
+	for _, i := range late {
+		if !intime || w.closed[to[i].Port()] {
+			sights[i].Outside = netip.AddrPort{}
+		}
+		seen(sights[i])
+	}
+	if intime && slices.ContainsFunc(late, func(i int) bool { return w.closed[to[i].Port()] }) {
+		pass(ctx, time.Second-2*modelRTT)
+	}
 	return sights
 }
 
@@ -565,13 +584,51 @@ func TestNeedsSamples(t *testing.T) {
 }
 
 func TestResample(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := home()
-		w.allocate = count
-		r := Result{NATReport: proto.NATReport{Mapping: proto.MappingAddressPortDependent, Allocation: proto.AllocationSequential, Samples: []uint16{1}}}
-		r.Resample(t.Context(), w, netip.AddrPortFrom(serverAddr, 7879))
-		if want := []uint16{30001, 30002, 30003, 30004, 30005, 30006, 30007, 30008}; !slices.Equal(r.Samples, want) || r.Sampled.IsZero() {
-			t.Errorf("%+v", r)
-		}
-	})
+	for name, c := range map[string]struct {
+		lost []int
+		want []uint16
+		took time.Duration
+	}{
+		"all":                 {nil, []uint16{30001, 30002, 30003, 30004, 30005, 30006, 30007, 30008}, 2 * modelRTT},
+		"one lost":            {[]int{3}, []uint16{30001, 30002, 30004, 30005, 30006, 30007, 30008}, 2*modelRTT + Late(modelRTT)},
+		"the last lost":       {[]int{8}, []uint16{30001, 30002, 30003, 30004, 30005, 30006, 30007}, 2*modelRTT + Late(modelRTT)},
+		"all but three lost":  {[]int{1, 2, 5, 6, 8}, []uint16{30003, 30004, 30007}, 2*modelRTT + Late(modelRTT)},
+		"too many lost":       {[]int{1, 2, 3, 4, 5, 6}, []uint16{30001, 30002, 30003, 30004, 30005, 30006, 30007, 30008}, 2*modelRTT + time.Second},
+		"first and last lost": {[]int{1, 8}, []uint16{30002, 30003, 30004, 30005, 30006, 30007}, 2*modelRTT + Late(modelRTT)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := home()
+				w.allocate, w.lost = count, make(map[int]bool)
+				for _, n := range c.lost {
+					w.lost[n] = true
+				}
+				r := Result{NATReport: proto.NATReport{Mapping: proto.MappingAddressPortDependent, Allocation: proto.AllocationSequential, Samples: []uint16{1}}}
+				began := time.Now()
+				r.Resample(t.Context(), w, netip.AddrPortFrom(serverAddr, 7879))
+				if took := time.Since(began); !slices.Equal(r.Samples, c.want) || r.Sampled.IsZero() || took != c.took {
+					t.Errorf("%v after %v", r.Samples, took)
+				}
+			})
+		})
+	}
+}
+
+// A glimpse does not wait for what is lost, and infers the same of the rest.
+func TestGlimpseOfALossyPath(t *testing.T) {
+	for lost := range 12 {
+		synctest.Test(t, func(t *testing.T) {
+			w := home()
+			w.mapping, w.allocate = proto.MappingAddressPortDependent, count
+			cfg := w.config()
+			w.lost = map[int]bool{w.made + lost + 1: true}
+			r, err := Glimpse(t.Context(), cfg)
+			if err != nil || r.Mapping != proto.MappingAddressPortDependent || r.Allocation != proto.AllocationSequential || r.Delta != 1 || r.Background > 0 {
+				t.Errorf("connection %d lost: %+v, %v", lost, r.NATReport, err)
+			}
+			if most := 6*modelRTT + othersTime + Late(modelRTT); r.Took > most {
+				t.Errorf("connection %d lost: %v, want at most %v", lost, r.Took, most)
+			}
+		})
+	}
 }
