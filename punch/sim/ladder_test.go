@@ -123,6 +123,31 @@ func TestLadder(t *testing.T) {
 	}
 }
 
+// Samples are fresh also where one of them was lost: what a cellular NAT's other
+// subscribers open meanwhile would leave the windows, or make them too wide.
+func TestSamplesOfALossyPathAreFresh(t *testing.T) {
+	for _, tt := range []struct {
+		a, b  string
+		share float64
+	}{
+		{"cellular-seq", "linux-drop", .99},
+		{"cellular-seq", "linux-open", .99},
+		{"cellular-seq", "sym-seq", .96},
+		{"cellular-seq", "cellular-seq", .96},
+	} {
+		for _, pair := range slices.Compact([][2]string{{tt.a, tt.b}, {tt.b, tt.a}}) {
+			t.Run(pair[0]+","+pair[1], func(t *testing.T) {
+				cell := Cell{A: profile(t, pair[0]), B: profile(t, pair[1]), RTT: 40 * time.Millisecond, Loss: 0.02, Told: true}
+				list := make([]Case, ladderCases(cell.A, cell.B))
+				for i := range list {
+					list[i] = cell.Case(uint64(i) + 1)
+				}
+				climb(t, list, tt.share, 0)
+			})
+		}
+	}
+}
+
 // ladderCases is how many cases of a pair to run: guesses take time.
 func ladderCases(a, b Profile) int {
 	n := 500

@@ -1,7 +1,9 @@
 package sim
 
 import (
+	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/peerd/peerd/proto"
@@ -87,7 +89,7 @@ func (s *side) report() *proto.NATReport {
 		a := s.found
 		r.Allocation, r.Delta, r.Low, r.High, r.Confidence = a.Kind, a.Delta, a.Low, a.High, a.Confidence
 		r.Background = uint32(min(1000*a.Background, 1e9))
-		r.Samples, r.Age = s.fresh, uint32(statedAge/time.Microsecond)
+		r.Samples, r.Age = s.fresh, uint32((statedAge+s.waited)/time.Microsecond)
 	}
 	return r
 }
@@ -100,6 +102,8 @@ const (
 	sightPause = 100 * time.Millisecond
 	// statedAge is how old the newest sample is when it is stated.
 	statedAge = 20 * time.Millisecond
+	// sampleLimit is for how long a node waits for the newest samples at most.
+	sampleLimit = 900 * time.Millisecond
 )
 
 // measure has both sides look at what their NATs do with ports, and once more right
@@ -113,11 +117,54 @@ func (n *network) measure() {
 		s.nat.observed(serverAddr) // the registration is older
 		s.found = nat.InferAllocation(s.look(50000, sightPause))
 		pass(s.nat, s.Server)
-		for _, sight := range s.look(50100, 0) {
+		for _, sight := range s.hears(s.look(50100, 0), n.c) {
 			s.fresh = append(s.fresh, sight.Outside.Port())
 		}
-		pass(s.nat, s.sampleAge(n.c))
+		pass(s.nat, s.waited+s.sampleAge(n.c))
 	}
+	if n.a.found.Kind != 0 && n.b.found.Kind != 0 {
+		// The initiator has stated its samples when the responder makes its own, and
+		// nobody tells the plan how long that takes.
+		pass(n.a.nat, 2*n.b.Server+n.b.waited)
+	}
+}
+
+// hears keeps of the samples those that the side has seen when it states them, as a node
+// does that waits for no more than package nat does in a hurry. The others
+// have used up a port each: what is lost is lost beyond the NAT.
+func (s *side) hears(all []nat.Sight, c Case) (heard []nat.Sight) {
+	rng := source(c.Seed, 50+uint64(s.role))
+	late := make([]time.Duration, len(all))
+	for i := range all {
+		late[i] = repeated(rng, c.Loss, s.Server)
+	}
+	for i, next := range slices.Sorted(slices.Values(late)) {
+		until := sampleLimit
+		if i >= nat.Enough {
+			until = min(until, s.waited+nat.Late(s.Server))
+		}
+		if s.waited = min(next, until); next > until {
+			break
+		}
+	}
+	for i, sight := range all {
+		if late[i] <= s.waited {
+			heard = append(heard, sight)
+		}
+	}
+	return heard
+}
+
+// repeated is how much later a sight comes whose SYN, request or an answer to them was
+// lost.
+func repeated(rng *rand.Rand, loss float64, rtt time.Duration) (late time.Duration) {
+	for wait := time.Second; rng.Float64() < loss; wait *= 2 {
+		late += wait
+	}
+	for wait := 200*time.Millisecond + rtt; rng.Float64() < loss; wait *= 2 {
+		late += wait
+	}
+	return late
 }
 
 // sampleAge is how long before the server issues the transcript the last sample is

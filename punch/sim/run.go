@@ -118,6 +118,7 @@ type side struct {
 	seen   netip.AddrPort    // by the server
 	found  nat.Allocation    // what a measurement has shown of the NAT's ports
 	fresh  []uint16          // the newest of them
+	waited time.Duration     // for what was lost of them
 	aims   bool              // the side has a volley
 }
 
