@@ -53,6 +53,11 @@ func (p *Plan) guess(changing, still *outlook) {
 	}
 	if changing.proxied() {
 		spread.Completed, spread.TTL = true, 0 // whose SYNs are the proxy's
+		if !still.silent() {
+			// Each of its ports is there for a round trip, until it is refused. So it is the
+			// proxy's SYN that has to find a guess, and the more of them are held, the likelier.
+			guess.Hold = max(guess.Hold, holdStrictly)
+		}
 	}
 	// What is held long is repeated by the kernel, and there is a limit to it.
 	syns := 1 + uint32(resentWithin(micros(guess.Hold)))

@@ -157,6 +157,8 @@ func goldens() map[string]golden {
 			Transcript: reports(transcript(obsA, obsB, 20_000, 20_000), randomNAT(), steadyNAT())},
 		"guess-block": {Doc: "ports at random in a block",
 			Transcript: reports(transcript(obsA, obsB, 20_000, 20_000), silentNAT(), blockNAT(20480, 22527))},
+		"guess-proxy": {Doc: "a proxy's dials are refused: the guesses are held for them",
+			Transcript: reports(transcript(obsA, obsB, 20_000, 20_000), resetNAT(), edited(randomNAT(), func(r *proto.NATReport) { r.Proxied = proto.TruthYes }))},
 		"opener": {Doc: "a refusal would block the responder: it opens quietly, and the initiator follows",
 			Transcript: reports(transcript(obsA, obsB, 20_000, 20_000), resetNAT(), blockingNAT())},
 		"address-dependent": {Doc: "filtering by address: one opener, and the other side dials",

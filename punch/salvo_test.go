@@ -231,6 +231,37 @@ func TestCompletedDialsWait(t *testing.T) {
 	}
 }
 
+// A proxy whose own dial was refused ends what it had completed, and dials anew, from
+// another port, only if it is asked again.
+func TestCompletedDialsAreRepeated(t *testing.T) {
+	behindProxy := edited(randomNAT(), func(r *proto.NATReport) { r.Proxied = proto.TruthYes })
+	for _, test := range []struct {
+		nat  *proto.NATReport
+		want bool
+	}{{behindProxy, true}, {randomNAT(), false}} {
+		r := newLadderRig(t, test.nat, resetNAT(), proto.Initiator, func(c *Config) { c.Quiet = true })
+		r.pass(20 * ms)
+		first := r.volleys()[0]
+		first.connect()
+		r.pass(40 * ms)
+		first.fail(ErrHungUp)
+		r.pass(800 * ms)
+		again := 0
+		for _, s := range r.volleys()[1:] {
+			if s.slot == first.slot {
+				again++
+			}
+		}
+		if (again == 1) != test.want {
+			t.Errorf("proxied %v: %d dials from the same port after the first", test.nat.Proxied, again)
+		}
+		if rate := len(r.volleys()); rate > guessRate {
+			t.Errorf("%d dials in less than a second", rate)
+		}
+		r.exec.Stop()
+	}
+}
+
 func TestSpreadKeepsItsPorts(t *testing.T) {
 	double := edited(blockNAT(2048, 2559), func(r *proto.NATReport) { r.Hops = 3 })
 	r := newLadderRig(t, double, silentNAT(), proto.Initiator, func(c *Config) { c.Quiet = true })

@@ -67,11 +67,11 @@ func (h *shot) Received(preamble []byte) {
 
 // Failed implements Handler.
 func (h *shot) Failed(err error) {
+	s := h.s
 	if h.hit != nil {
-		h.hit.Failed(err)
+		h.hitFailed(err)
 		return
 	}
-	s := h.s
 	if !slices.Contains(s.held, h) {
 		return
 	}
@@ -80,7 +80,23 @@ func (h *shot) Failed(err error) {
 		s.refusals++
 		s.refused = s.refused || h.ttl == 0
 	}
-	s.again(h.aim)
+	s.requeue(h.aim)
+}
+
+// hitFailed ends the target that the shot has become. Where something on the way
+// completes every dial, that is how it says that its own dial was refused: it makes
+// another one, from another port, for the next dial only.
+func (h *shot) hitFailed(err error) {
+	waiting := h.hit.current()
+	h.hit.Failed(err)
+	if waiting && h.s.v.Completed {
+		h.s.requeue(h.aim)
+	}
+}
+
+// requeue dials again what has failed, in its turn.
+func (s *salvo) requeue(a aim) {
+	s.again(a)
 	if s.stop != nil && len(s.queue) > 0 {
 		s.wake(later(s.next, s.e.cfg.Clock.Now()))
 	}

@@ -56,6 +56,8 @@ func rungs(t *testing.T) map[string]rung {
 	strict := natlab.Custom("strict", natlab.NAT{Unsolicited: natlab.Unsolicited{Answer: natlab.Reset}, InboundAfterOutbound: natlab.ResetInbound})
 	killed, refusing := still(proto.AnswerReset), still(proto.AnswerReset)
 	killed.OnReset, refusing.Crossing = proto.PolicyBlock, proto.AnswerReset
+	proxied := random
+	proxied.Proxied = proto.TruthYes
 	silent, reset := still(proto.AnswerDropped), still(proto.AnswerReset)
 	return map[string]rung{
 		"sequential, linux-drop":      {seq, drop, [2]proto.NATReport{sequential, silent}},
@@ -66,6 +68,7 @@ func rungs(t *testing.T) map[string]rung {
 		"linux-open, random":          {open, rnd, [2]proto.NATReport{reset, random}},
 		"rst-kill, rst-kill":          {kill, kill, [2]proto.NATReport{killed, killed}},
 		"strict, linux-open":          {strict, open, [2]proto.NATReport{refusing, reset}},
+		"linux-open, proxy":           {open, labProfile(t, "proxy"), [2]proto.NATReport{reset, proxied}},
 		"block, linux-drop":           {inBlock, drop, [2]proto.NATReport{block, silent}},
 	}
 }

@@ -296,3 +296,28 @@ func TestLiesKeepToTheCaps(t *testing.T) {
 		t.Error("no lie has any effect")
 	}
 }
+
+// Each dial that a proxy makes is refused after a round trip, and the next one leaves from
+// another port: its host has to ask for it anew, and there have to be many guesses meanwhile.
+func TestProxyMeetsWhatRefusesIt(t *testing.T) {
+	var list []Case
+	for _, name := range []string{"linux-open", "linux-icmp", "user-rst", "user-icmp", "rst-kill"} {
+		for i := range uint64(10) {
+			list = append(list, ladderCase(profile(t, name), profile(t, "proxy"), 40*time.Millisecond, 0, i+1))
+		}
+	}
+	missed := 0
+	for _, r := range runEach(list) {
+		name := r.Case.A.NAT.Name + " × " + r.Case.B.NAT.Name
+		for _, problem := range r.Problems {
+			t.Errorf("%s, seed %d: %s", name, r.Case.Seed, problem)
+		}
+		if !r.Direct || r.Elapsed > 3*time.Second {
+			missed++
+			t.Logf("%s, seed %d: direct %t after %v", name, r.Case.Seed, r.Direct, r.Elapsed)
+		}
+	}
+	if missed > len(list)/50 {
+		t.Errorf("%d of %d are not direct within 3 s", missed, len(list))
+	}
+}

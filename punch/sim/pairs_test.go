@@ -45,8 +45,8 @@ func TestEveryPair(t *testing.T) {
 			t.Errorf("%s × %s, seed %d, loss %v, IPv6 %t: ended after %v: %v", c.A.NAT.Name, c.B.NAT.Name, c.Seed, c.Loss, c.IPv6, r.A.Ended, r.A.Why)
 		}
 	}
-	// Guesses succeed in 99 of 100 cases, those of proxies where SYNs are refused in
-	// few, and a carrier that both share shows itself to nobody.
+	// Guesses succeed in 99 of 100 cases, and a carrier that both share shows itself to
+	// nobody.
 	most := len(list) / 100
 	if raceEnabled {
 		most *= 2 // of fewer plain ones
