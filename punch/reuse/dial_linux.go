@@ -256,8 +256,14 @@ func awaitConnected(ctx context.Context, f *os.File) error {
 	return result
 }
 
-// connected reports whether the dial has ended, and how.
+// connected reports whether the dial has ended, and how. The kernel sets the error
+// before the state, so the state is looked at first: one that ends in between would
+// be taken for a connection.
 func connected(fd int) (done bool, err error) {
+	state, err := tcpState(fd)
+	if err != nil {
+		return true, err
+	}
 	code, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
 	if err != nil {
 		return true, os.NewSyscallError("getsockopt", err)
@@ -265,8 +271,7 @@ func connected(fd int) (done bool, err error) {
 	if code != 0 {
 		return true, os.NewSyscallError("connect", unix.Errno(code))
 	}
-	state, err := tcpState(fd)
-	return err != nil || state != tcpSynSent && state != tcpSynReceived, err
+	return state != tcpSynSent && state != tcpSynReceived, nil
 }
 
 // States of TCP_INFO (linux/tcp_states.h).
