@@ -144,8 +144,8 @@ func (w *restarts) reach(ctx context.Context, victim *restartNode, m restartMome
 			return err
 		}
 	}
-	return errors.Join(victim.awaitSocket(ctx, victim.far.PublicAddr(), m.path, m.unsent),
-		victim.awaitSocket(ctx, w.lab.Server.Addr(), m.server, 0))
+	return errors.Join(victim.awaitSocket(ctx, w.other(victim).endpoint(), m.path, m.unsent),
+		victim.awaitSocket(ctx, w.registry(), m.server, 0))
 }
 
 // endWith ends a process that may stand still.
@@ -173,14 +173,14 @@ func kill(cmd *natlab.Cmd) error {
 // leavings is what is left of the connection to the peer; there must be nothing
 // of the one to the server.
 func (w *restarts) leavings(n *restartNode) (string, error) {
-	s, ok, err := n.socketTo(w.lab.Server.Addr())
+	s, ok, err := n.socketTo(w.registry())
 	if err == nil && ok {
 		err = fmt.Errorf("%v is left of the connection to the server", s.state)
 	}
 	if err != nil {
 		return "", err
 	}
-	s, ok, err = n.socketTo(n.far.PublicAddr())
+	s, ok, err = n.socketTo(w.other(n).endpoint())
 	if !ok {
 		return "nothing", err
 	}

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/peerd/peerd/proto"
 	"github.com/peerd/peerd/punch/natlab"
 )
 
@@ -26,7 +27,6 @@ type restarts struct {
 type restartNode struct {
 	name       string
 	host       *natlab.Host
-	far        *natlab.Host // the other peer's
 	port       uint16
 	state      string
 	args       []string
@@ -110,8 +110,8 @@ func (w *restarts) introduce(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	w.run = &restartNode{name: "run", host: w.lab.B, far: w.lab.A, port: 41000, state: "b", registered: b, args: []string{"run", "--allow", a}}
-	w.connect = &restartNode{name: "connect", host: w.lab.A, far: w.lab.B, port: 42000, state: "a", registered: "asking ", args: []string{"connect", b}}
+	w.run = &restartNode{name: "run", host: w.lab.B, port: 41000, state: "b", registered: b, args: []string{"run", "--allow", a}}
+	w.connect = &restartNode{name: "connect", host: w.lab.A, port: 42000, state: "a", registered: "asking ", args: []string{"connect", b}}
 	for _, n := range []*restartNode{w.run, w.connect} {
 		n.args = append(n.args, "--local-port", strconv.Itoa(int(n.port)))
 	}
@@ -141,6 +141,17 @@ func (n *restartNode) awaitRegistered(ctx context.Context) error {
 	return nil
 }
 
+// endpoint is where the server and the peers of a peer see it: its NAT leaves the port
+// as it is.
+func (n *restartNode) endpoint() netip.AddrPort {
+	return netip.AddrPortFrom(n.host.PublicAddr(), n.port)
+}
+
+// registry is where the server is registered with.
+func (w *restarts) registry() netip.AddrPort {
+	return netip.AddrPortFrom(w.lab.Server.Addr(), proto.DefaultPort)
+}
+
 // other is the peer of a peer.
 func (w *restarts) other(n *restartNode) *restartNode {
 	if n == w.run {
@@ -149,12 +160,13 @@ func (w *restarts) other(n *restartNode) *restartNode {
 	return w.run
 }
 
-// socketTo returns the socket on the peer's port to an address. There is at most
-// one that matters: ok is false if there is none.
-func (n *restartNode) socketTo(to netip.Addr) (s tcpSocket, ok bool, err error) {
+// socketTo returns the socket on the peer's port to an endpoint; ok is false if there
+// is none. To the server's other ports there may be some: who is idle measures what
+// its NATs do.
+func (n *restartNode) socketTo(to netip.AddrPort) (s tcpSocket, ok bool, err error) {
 	table, err := tcpTable(n.host)
 	for _, s := range table {
-		if s.local.Port() == n.port && s.remote.Addr() == to {
+		if s.local.Port() == n.port && s.remote == to {
 			return s, true, nil
 		}
 	}
@@ -164,7 +176,7 @@ func (n *restartNode) socketTo(to netip.Addr) (s tcpSocket, ok bool, err error) 
 // awaitSocket waits until the socket to an address is as it should be. Instead of
 // in CLOSE_WAIT it may be gone: who dies with bytes unread, or is sent some more,
 // resets the connection.
-func (n *restartNode) awaitSocket(ctx context.Context, to netip.Addr, state tcpState, unsent uint64) error {
+func (n *restartNode) awaitSocket(ctx context.Context, to netip.AddrPort, state tcpState, unsent uint64) error {
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
 	for {

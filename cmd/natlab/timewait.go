@@ -10,7 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/peerd/peerd/proto"
 	"github.com/peerd/peerd/punch/natlab"
 )
 
@@ -151,7 +150,7 @@ func overServersTimeWait(ctx context.Context, w *restarts, t *timeWaited) error 
 	if err := kill(w.run.cmd); err != nil {
 		return err
 	}
-	if err := w.leaveTimeWait(ctx, netip.AddrPortFrom(w.lab.Server.Addr(), proto.DefaultPort)); err != nil {
+	if err := w.leaveTimeWait(ctx, w.registry()); err != nil {
 		return err
 	}
 	began := time.Now()
@@ -200,7 +199,7 @@ func (w *restarts) leaveTimeWait(ctx context.Context, to netip.AddrPort) (err er
 			return err
 		}
 		soon, cancel := context.WithTimeout(ctx, 2*time.Second)
-		err = w.run.awaitSocket(soon, to.Addr(), tcpTimeWait, 0)
+		err = w.run.awaitSocket(soon, to, tcpTimeWait, 0)
 		cancel()
 		if err == nil {
 			break
