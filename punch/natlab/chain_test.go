@@ -4,7 +4,9 @@ package natlab
 
 import (
 	"context"
+	"net"
 	"net/netip"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -259,6 +261,31 @@ func TestProxy(t *testing.T) {
 	if _, err := refused.Read(make([]byte, 1)); err == nil || isTimeout(err) {
 		t.Error("after a refused dial:", err)
 	}
+}
+
+// TestProxyGivesUp guards that a proxy dials nobody whom its host has given up: who guesses ports gives thousands up.
+func TestProxyGivesUp(t *testing.T) {
+	Require(t)
+	t.Parallel()
+	lab := newLab(t, Config{A: profile(t, "proxy"), B: profile(t, "user-drop"), RTT: 4 * time.Millisecond})
+	c, err := lab.A.Dial(context.Background(), netip.AddrPortFrom(lab.B.PublicAddr(), 9).String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	dialling := func() (found bool) {
+		err := lab.sites[1].boxes[0].router.do(func() error {
+			table, err := os.ReadFile("/proc/thread-self/net/tcp")
+			found = strings.Contains(string(table), ":0009 02 ") // the remote port, SYN_SENT
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return found
+	}
+	waitFor(t, "the proxy's dial", dialling)
+	abort(c.(*net.TCPConn))
+	waitFor(t, "its end", func() bool { return !dialling() })
 }
 
 func isTimeout(err error) bool {

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"sync"
 	"syscall"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -59,7 +60,7 @@ func (p *proxy) serve(inside *net.TCPConn) {
 	if err != nil {
 		return
 	}
-	outside, err := p.dial(to)
+	outside, err := p.dialFor(inside, to)
 	if err != nil {
 		inside.SetLinger(0)
 		return
@@ -87,15 +88,56 @@ func abort(c *net.TCPConn) {
 	c.Close()
 }
 
+// resetSeen is how soon the proxy sees that a host has reset its connection.
+const resetSeen = 50 * time.Millisecond
+
+// dialFor dials for as long as the host wants the connection.
+func (p *proxy) dialFor(inside *net.TCPConn, to netip.AddrPort) (*net.TCPConn, error) {
+	ctx, cancel := context.WithCancel(p.ctx)
+	defer cancel()
+	p.tasks.Go(func() {
+		tick := time.NewTicker(resetSeen)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+				if isReset(inside) {
+					cancel()
+				}
+			}
+		}
+	})
+	return p.dial(ctx, to)
+}
+
+// isReset reports whether nothing of a connection is left, read or unread.
+func isReset(c *net.TCPConn) bool {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return true
+	}
+	state := uint8(tcpClose)
+	raw.Control(func(fd uintptr) {
+		if info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO); err == nil {
+			state = info.State
+		}
+	})
+	return state == tcpClose
+}
+
+const tcpClose = 7 // linux/tcp_states.h
+
 // dial connects from a random port that is free.
-func (p *proxy) dial(to netip.AddrPort) (c *net.TCPConn, err error) {
+func (p *proxy) dial(ctx context.Context, to netip.AddrPort) (c *net.TCPConn, err error) {
 	err = p.box.router.do(func() error {
 		for range 16 {
 			p.mu.Lock()
 			port := firstPort + p.rng.IntN(portCount)
 			p.mu.Unlock()
 			d := net.Dialer{LocalAddr: &net.TCPAddr{Port: port}}
-			conn, e := d.DialContext(p.ctx, "tcp4", to.String())
+			conn, e := d.DialContext(ctx, "tcp4", to.String())
 			if err = e; err == nil {
 				c = conn.(*net.TCPConn)
 			}
