@@ -184,15 +184,20 @@ func (m *matrix) measure(ctx context.Context, j *journal, progress io.Writer) ([
 	if n := len(m.cells) - len(left); n > 0 {
 		fmt.Fprintf(progress, "%d of %d are in the journal already\n", n, len(m.cells))
 	}
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
 	measure(ctx, left, m.parallel, progress, func(ctx context.Context, c cell, seed uint64) pairResult {
-		r := measurePair(ctx, c, m.runs, seed)
-		if ctx.Err() == nil {
+		r, err := measurePair(ctx, c, m.runs, seed)
+		switch {
+		case err != nil: // says nothing of the pair
+			stop(fmt.Errorf("no lab for %s: %w; --resume goes on, with fewer labs at a time (--parallel)", c, err))
+		case ctx.Err() == nil:
 			j.add(r)
 		}
 		return r
 	})
 	if ctx.Err() != nil {
-		return nil, errors.Join(ctx.Err(), j.failed())
+		return nil, errors.Join(context.Cause(ctx), j.failed())
 	}
 	return j.resultsOf(m.cells), j.failed()
 }

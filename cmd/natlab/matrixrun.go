@@ -36,13 +36,12 @@ type pairResult struct {
 	Runs []pairRun `json:"runs"`
 }
 
-// measurePair runs a cell in a lab of its own.
-func measurePair(ctx context.Context, c cell, runs int, seed uint64) pairResult {
+// measurePair runs a cell in a lab of its own, or says why there is none.
+func measurePair(ctx context.Context, c cell, runs int, seed uint64) (pairResult, error) {
 	r := pairResult{A: c.A, B: c.B, RTT: ms(c.RTT), Loss: c.Loss}
 	b, err := newBench(c, seed)
 	if err != nil {
-		r.Runs = append(r.Runs, pairRun{Error: err.Error()})
-		return r
+		return r, err
 	}
 	defer b.close()
 	for n := range runs {
@@ -51,7 +50,7 @@ func measurePair(ctx context.Context, c cell, runs int, seed uint64) pairResult 
 		}
 		r.Runs = append(r.Runs, pairRunOf(b.run(n)))
 	}
-	return r
+	return r, nil
 }
 
 // pairRunOf is what a run comes to. The initiator's word counts: the session is
