@@ -88,43 +88,32 @@ func abort(c *net.TCPConn) {
 	c.Close()
 }
 
-// resetSeen is how soon the proxy sees that a host has reset its connection.
-const resetSeen = 50 * time.Millisecond
-
 // dialFor dials for as long as the host wants the connection.
 func (p *proxy) dialFor(inside *net.TCPConn, to netip.AddrPort) (*net.TCPConn, error) {
 	ctx, cancel := context.WithCancel(p.ctx)
-	defer cancel()
-	p.tasks.Go(func() {
-		tick := time.NewTicker(resetSeen)
-		defer tick.Stop()
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case <-tick.C:
-				if isReset(inside) {
-					cancel()
-				}
-			}
-		}
+	var watch sync.WaitGroup
+	watch.Go(func() {
+		awaitReset(inside)
+		cancel()
 	})
-	return p.dial(ctx, to)
+	outside, err := p.dial(ctx, to)
+	inside.SetReadDeadline(time.Unix(1, 0)) // ends the watch
+	watch.Wait()
+	inside.SetReadDeadline(time.Time{})
+	return outside, err
 }
 
-// isReset reports whether nothing of a connection is left, read or unread.
-func isReset(c *net.TCPConn) bool {
+// awaitReset waits until nothing of a connection is left, read or unread, or for its
+// deadline.
+func awaitReset(c *net.TCPConn) {
 	raw, err := c.SyscallConn()
 	if err != nil {
-		return true
+		return
 	}
-	state := uint8(tcpClose)
-	raw.Control(func(fd uintptr) {
-		if info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO); err == nil {
-			state = info.State
-		}
+	raw.Read(func(fd uintptr) bool {
+		info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)
+		return err != nil || info.State == tcpClose
 	})
-	return state == tcpClose
 }
 
 const tcpClose = 7 // linux/tcp_states.h
