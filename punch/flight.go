@@ -24,7 +24,7 @@ type flight struct {
 const (
 	maxConnecting   = 448
 	leftBySalvos    = 32
-	briefRepeats    = 1 // of DialOptions.Brief
+	briefRepeats    = 2 // of DialOptions.Brief: after 1 and 2 s (see reuse; a test of natlab counts them)
 	ordinaryRepeats = len(synSchedule)
 )
 

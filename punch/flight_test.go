@@ -66,15 +66,14 @@ func TestManyEndpointsOfAnAddressKeepToItsPace(t *testing.T) {
 // What the system repeats of a volley counts for the volleys' pace.
 func TestRepeatedShotsUseThePaceUp(t *testing.T) {
 	b := NewBudget(epoch)
-	perSecond := make([]int, 4)
-	for ms := range 4000 {
+	perSecond := make([]int, 8)
+	for ms := range 6000 {
 		now := epoch.Add(time.Duration(ms) * time.Millisecond)
 		if b.guessing(now) == 0 {
 			b.shot(now)
 			perSecond[ms/1000]++
-			if ms < 3000 {
-				perSecond[ms/1000+1]++ // a second later
-			}
+			perSecond[ms/1000+1]++ // a second later
+			perSecond[ms/1000+2]++ // and another one
 		}
 	}
 	for second, n := range perSecond {

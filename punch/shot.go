@@ -20,7 +20,7 @@ type shot struct {
 
 // retransmissions returns how many SYNs the dial under way has repeated.
 func (h *shot) retransmissions() int {
-	return min(1, resentWithin(h.s.e.cfg.Clock.Now().Sub(h.dialled)))
+	return min(briefRepeats, resentWithin(h.s.e.cfg.Clock.Now().Sub(h.dialled)))
 }
 
 // maxHits bounds the connections of a salvo that are waiting for their proof: the

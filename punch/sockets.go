@@ -27,8 +27,8 @@ type DialOptions struct {
 	// From above 0 is another local port than the one, too: a spare one. The error is
 	// or wraps ErrTupleInUse if somebody else on this host has it.
 	From uint16
-	// Brief has the system repeat the SYN once at most. Brief dials send their SYNs in
-	// the order in which they are made.
+	// Brief has the system repeat the SYN twice at most, where it lets one choose.
+	// Brief dials send their SYNs in the order in which they are made.
 	Brief bool
 }
 

@@ -16,7 +16,8 @@ var pin = wished(option{name: "SO_ATTACH_REUSEPORT_CBPF", set: func(fd uintptr) 
 // made; with one repetition it is gone after 3 s instead of 63.
 var synAckCount = wished(integer("TCP_SYNCNT", unix.IPPROTO_TCP, unix.TCP_SYNCNT, 1))
 
-// synOnce ends a dial after 3 s: its SYN is sent at 0 and 1 s.
+// synOnce ends a dial after 3 s: its SYN is sent at 0 and 1 s, and since Linux 6.5
+// (tcp_syn_linear_timeouts) at 2 s, too.
 var synOnce = wished(integer("TCP_SYNCNT", unix.IPPROTO_TCP, unix.TCP_SYNCNT, 1))
 
 // synCount ends a dial after about 30 s: its SYN is sent at

@@ -11,7 +11,7 @@ import (
 type DialOptions struct {
 	TTL   int    // of a quiet dial's SYN; 0 is an ordinary one
 	From  uint16 // another local port, as Slots have them; 0 is the claimed one
-	Brief bool   // the SYN is repeated once at most, where the system lets one choose
+	Brief bool   // the SYN is repeated twice at most, where the system lets one choose
 	// Since is when the program began of which connections may be left on the way; 0
 	// is unknown.
 	Since time.Time

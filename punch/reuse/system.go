@@ -26,7 +26,7 @@ type system struct {
 	listen options
 	// dial is set on what dials besides share.
 	dial options
-	// brief is set on a dial whose SYN is to be repeated once at most; nothing
+	// brief is set on a dial whose SYN is to be repeated twice at most; nothing
 	// where that cannot be set.
 	brief options
 	// hold lists what a socket could have that keeps the port from others while

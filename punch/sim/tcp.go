@@ -40,7 +40,7 @@ type tcp struct {
 	h          *host
 	local      netip.AddrPort
 	remote     netip.AddrPort
-	brief      bool // repeats its SYN once at most
+	brief      bool // repeats its SYN twice at most
 	state      state
 	child      bool // born by the listener
 	iss, irs   uint32
@@ -149,8 +149,8 @@ func (t *tcp) transmitSYN(ttl int) {
 	} else {
 		t.emit(syn|ack, t.iss, nil)
 	}
-	if t.brief && t.tries == 1 && t.state == synSent {
-		t.timer = t.h.w.at(t.opened+synAgain[1], func() { t.die(punch.ErrNoAnswer) })
+	if t.brief && t.tries == 2 && t.state == synSent {
+		t.timer = t.h.w.at(t.opened+synAgain[2], func() { t.die(punch.ErrNoAnswer) })
 		return
 	}
 	if t.tries == len(synAgain) {
