@@ -2,6 +2,7 @@ package natlab
 
 import (
 	"errors"
+	"fmt"
 	"net/netip"
 	"os"
 	"time"
@@ -59,7 +60,10 @@ func (s *socket) connect(to netip.AddrPort) error {
 	if err == unix.EINPROGRESS {
 		return nil
 	}
-	return os.NewSyscallError("connect", err)
+	if err != nil {
+		return fmt.Errorf("from %v to %v: %w", s.local(), to, os.NewSyscallError("connect", err))
+	}
+	return nil
 }
 
 // outcome waits for the result of connect.
