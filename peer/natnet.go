@@ -195,7 +195,7 @@ func (b *bench) Dial(to netip.AddrPort) func(context.Context) proto.NATAnswer {
 // met says what a dial's SYN has met.
 func met(err error) proto.NATAnswer {
 	switch {
-	case err == nil:
+	case err == nil, reuse.IsAnswered(err):
 		return proto.AnswerAccepted
 	case reuse.IsUnreachable(err):
 		return proto.AnswerUnreachable

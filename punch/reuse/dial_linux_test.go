@@ -118,6 +118,26 @@ func infoOf(t *testing.T, c net.Conn) (info *unix.TCPInfo) {
 	return info
 }
 
+// A proxy completes a dial, and resets it when its own has been refused. Who looks only
+// then must not take that for a refusal.
+func TestAnsweredAndReset(t *testing.T) {
+	p := mustClaim(t, 0)
+	to, accepted := server(t)
+	d := p.Begin(to, 0, time.Time{})
+	far := (<-accepted).(*net.TCPConn)
+	if err := far.SetLinger(0); err != nil {
+		t.Fatal(err)
+	}
+	far.Close()
+	if _, err := d.Wait(t.Context()); !IsRefused(err) || !IsAnswered(err) {
+		t.Errorf("%v: refused %t, answered %t", err, IsRefused(err), IsAnswered(err))
+	}
+	nobody := netip.AddrPortFrom(to.Addr(), 1)
+	if _, err := p.Begin(nobody, 0, time.Time{}).Wait(t.Context()); !IsRefused(err) || IsAnswered(err) {
+		t.Errorf("%v: refused %t, answered %t", err, IsRefused(err), IsAnswered(err))
+	}
+}
+
 // Whatever ICMP error ends a dial, it is refused: the next one is due at once. What the
 // kernel makes of each is its own, so real ones are sent, about real SYNs.
 func TestICMPErrorsRefuse(t *testing.T) {

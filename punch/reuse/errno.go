@@ -9,6 +9,7 @@ import (
 // errnos says what a system's errors mean here.
 type errnos struct {
 	refused    []syscall.Errno // a dial: a RST came, or an ICMP error
+	answered   []syscall.Errno // a dial: of those refused, what a RST leads to only once there is an answer
 	tupleInUse []syscall.Errno // a dial: the 4-tuple or the port is in use on this host
 	noAnswer   []syscall.Errno // a dial: the system repeats the SYN no more
 	icmp       []syscall.Errno // a dial: of those refused, what only ICMP errors lead to
@@ -19,6 +20,10 @@ type errnos struct {
 
 // IsRefused reports whether a dial ended by a RST or an ICMP error.
 func IsRefused(err error) bool { return isAny(err, local.refused) && !isUnsent(err) }
+
+// IsAnswered reports whether a dial that ended by a RST had been answered for certain,
+// as behind proxies, which say only then what their own dials have met.
+func IsAnswered(err error) bool { return isAny(err, local.answered) && !isUnsent(err) }
 
 // IsUnreachable reports whether a dial ended by an ICMP error for certain.
 func IsUnreachable(err error) bool { return isAny(err, local.icmp) && !isUnsent(err) }

@@ -13,6 +13,7 @@ import (
 // BSDs' manuals have; from bind, EADDRINUSE is the port's everywhere.
 var posix = errnos{
 	refused:    []syscall.Errno{unix.ECONNREFUSED, unix.ECONNRESET, unix.EHOSTUNREACH},
+	answered:   []syscall.Errno{unix.ECONNRESET}, // in SYN_SENT it is ECONNREFUSED
 	tupleInUse: []syscall.Errno{unix.EADDRNOTAVAIL, unix.EADDRINUSE},
 	noAnswer:   []syscall.Errno{unix.ETIMEDOUT},
 	icmp:       []syscall.Errno{unix.EHOSTUNREACH, unix.ENETUNREACH},
