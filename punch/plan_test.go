@@ -153,6 +153,8 @@ func goldens() map[string]golden {
 			Transcript: spared(20_000)},
 		"spare-one": {Doc: "the initiator's NAT gives the port another number: its side stays with the one port",
 			Transcript: reports(with(transcript(obsA, obsB, 100_000, 100_000), hosts("192.168.1.1%d:4001", 1), nil), nil, steadyNAT())},
+		"spare-alone": {Doc: "everybody is let in at the initiator's one port: the responder dials it from spare ports, whatever its NAT makes of them",
+			Transcript: reports(transcript(obsA, obsB, 20_000, 20_000), filteringNAT(proto.FilteringEndpointIndependent), randomNAT())},
 		"guess": {Doc: "ports at random: 256 of them are opened, and guessed",
 			Transcript: reports(transcript(obsA, obsB, 20_000, 20_000), randomNAT(), steadyNAT())},
 		"guess-block": {Doc: "ports at random in a block",

@@ -21,6 +21,10 @@ import (
 // from the introduction. It needs a NAT that leaves a port as it is; a side whose NAT
 // does not stays with its one port, which is another pair of endpoints nevertheless if the
 // other side has a spare one. Nobody listens on a spare port.
+//
+// Where everybody is let in at one side's one port, the other side dials that from a
+// spare port whatever its own NAT makes of it: what leaves another port of its host is
+// another pair of endpoints in any case.
 
 const (
 	spareTurns = 3
@@ -39,18 +43,35 @@ func (p *Plan) Spares(r proto.Role) []Step {
 	return p.ResponderSpares
 }
 
-// spare adds the spare ports. Nothing is in a hurry by now, so each turn begins as what
-// spoils nothing does: one side opens its NAT quietly, and the other follows and is
-// deaf. They change places, for either may be on a system that can be neither.
+// spare adds the spare ports.
 func (p *Plan) spare(t *proto.Transcript) {
 	i, r := outlookOf(t, proto.Initiator), outlookOf(t, proto.Responder)
 	together := t.Initiator.Observed.Addr.Addr() == t.Responder.Observed.Addr.Addr()
-	if p.Hopeless != 0 || together || despair(i, r) != 0 || !i.preserves() && !r.preserves() || !i.hasPort() || !r.hasPort() {
-		return
+	switch {
+	case p.Hopeless != 0 || together || despair(i, r) != 0:
+	case (i.preserves() || r.preserves()) && i.hasPort() && r.hasPort():
+		p.spareBoth(t, i, r)
+	case r.isOpen():
+		p.InitiatorSpares = p.spareAlone(t, i)
+	case i.isOpen():
+		p.ResponderSpares = p.spareAlone(t, r)
 	}
-	at, quarter := p.Start, (p.Limit-p.Start)/(spareTurns+1)
-	for turn := range uint32(spareTurns) {
-		at += quarter
+}
+
+// turnsOfSpares are when the turns begin.
+func (p *Plan) turnsOfSpares() (at [spareTurns]uint32) {
+	quarter := (p.Limit - p.Start) / (spareTurns + 1)
+	for turn := range at {
+		at[turn] = p.Start + uint32(turn+1)*quarter
+	}
+	return at
+}
+
+// spareBoth has both sides dial. Nothing is in a hurry by now, so each turn begins as
+// what spoils nothing does: one side opens its NAT quietly, and the other follows and is
+// deaf. They change places, for either may be on a system that can be neither.
+func (p *Plan) spareBoth(t *proto.Transcript, i, r *outlook) {
+	for turn, at := range p.turnsOfSpares() {
 		a := p.Initiator[0].spared(i.spare(t, turn), r.spare(t, turn), at)
 		b := p.Responder[0].spared(r.spare(t, turn), i.spare(t, turn), at)
 		opener := &b
@@ -64,6 +85,18 @@ func (p *Plan) spare(t *proto.Transcript) {
 		}
 		p.InitiatorSpares, p.ResponderSpares = append(p.InitiatorSpares, a), append(p.ResponderSpares, b)
 	}
+}
+
+// spareAlone has one side dial the other, where everybody is let in. It is deaf, for such
+// a dial is held until the kernel has repeated the SYN: one that is given up before leaves
+// the other side with a half-open connection that answers no other SYN.
+func (p *Plan) spareAlone(t *proto.Transcript, o *outlook) (list []Step) {
+	for turn, at := range p.turnsOfSpares() {
+		s := p.Steps(o.role)[0].spared(o.sparePort(t, turn), 0, at)
+		s.Deaf = p.Deaf > 0
+		list = append(list, s)
+	}
+	return list
 }
 
 // spared is the step to the observed endpoint once more: at another time, and between
@@ -98,10 +131,15 @@ func (o *outlook) hasPort() bool {
 }
 
 // spare is the side's spare port of a turn, or 0 where it stays with its one port.
-func (o *outlook) spare(t *proto.Transcript, turn uint32) uint16 {
+func (o *outlook) spare(t *proto.Transcript, turn int) uint16 {
 	if !o.preserves() {
 		return 0
 	}
+	return o.sparePort(t, turn)
+}
+
+// sparePort is the spare port of a turn at the side's own host.
+func (o *outlook) sparePort(t *proto.Transcript, turn int) uint16 {
 	sum := sha256.Sum256(slices.Concat([]byte("peerd spare port"), t.Introduction[:], []byte{byte(o.role), byte(turn)}))
 	port := firstSpare | binary.BigEndian.Uint16(sum[:])&spareBits
 	if port == o.party.Observed.Addr.Port() {

@@ -20,11 +20,16 @@ func spared(rtt uint32) proto.Transcript {
 // observed, and by both sides alike.
 func checkSpares(t testing.TB, tr *proto.Transcript, p *Plan) {
 	t.Helper()
+	if len(p.InitiatorSpares)+len(p.ResponderSpares) > 0 && (p.Version < 4 || p.Hopeless != 0 || p.InitiatorVolley != nil || p.ResponderVolley != nil) {
+		t.Errorf("spare ports: %+v", p)
+	}
+	if len(p.InitiatorSpares) == 0 || len(p.ResponderSpares) == 0 {
+		checkAlone(t, p, p.InitiatorSpares, &tr.Responder)
+		checkAlone(t, p, p.ResponderSpares, &tr.Initiator)
+		return
+	}
 	if len(p.InitiatorSpares) != len(p.ResponderSpares) || len(p.InitiatorSpares) > spareTurns {
 		t.Fatalf("%d and %d spares", len(p.InitiatorSpares), len(p.ResponderSpares))
-	}
-	if len(p.InitiatorSpares) > 0 && (p.Version < 4 || p.Hopeless != 0 || p.InitiatorVolley != nil || p.ResponderVolley != nil) {
-		t.Errorf("spare ports: %+v", p)
 	}
 	for n, i := range p.InitiatorSpares {
 		r := p.ResponderSpares[n]
@@ -45,6 +50,23 @@ func checkSpares(t testing.TB, tr *proto.Transcript, p *Plan) {
 	}
 }
 
+// checkAlone checks the spare ports of a side that dials alone: at the one port of a party
+// that lets everybody in.
+func checkAlone(t testing.TB, p *Plan, list []Step, to *proto.Party) {
+	t.Helper()
+	if len(list) == 0 {
+		return
+	}
+	if len(list) != spareTurns || to.NAT == nil || to.NAT.Filtering != proto.FilteringEndpointIndependent || !to.PortMode.Listens() {
+		t.Errorf("dialling alone %+v: %+v", to, list)
+	}
+	for n, s := range list {
+		if s.To != to.Observed || s.Idea != Spare || s.From < firstSpare || s.Quiet || !s.Deaf || s.At < p.Start+uint32(n+1)*limitMin/(spareTurns+1) || s.At >= p.Limit {
+			t.Errorf("turn %d: %+v", n, s)
+		}
+	}
+}
+
 func portOf(spare uint16, p proto.Party) uint16 {
 	if spare != 0 {
 		return spare
@@ -55,6 +77,7 @@ func portOf(spare uint16, p proto.Party) uint16 {
 func TestWhoHasSparePorts(t *testing.T) {
 	preserving := func() *proto.NATReport { return steadyNAT() }
 	other := edited(steadyNAT(), func(r *proto.NATReport) { r.Allocation = proto.AllocationRandom }) // one port for all, but another one
+	open := filteringNAT(proto.FilteringEndpointIndependent)
 	says := func(a, b *proto.NATReport) func(*proto.Transcript) {
 		return func(tr *proto.Transcript) { tr.Initiator.NAT, tr.Responder.NAT = a, b }
 	}
@@ -84,6 +107,18 @@ func TestWhoHasSparePorts(t *testing.T) {
 		}, false, false},
 		{"one socket at a time", func(tr *proto.Transcript) { tr.Initiator.PortMode = proto.PortSequential }, true, true},
 		{"another port for everybody", says(sequentialNAT(1), preserving()), false, false},
+		{"another port for everybody, and who lets everybody in", says(sequentialNAT(1), open), true, false},
+		{"who lets everybody in, and ports at random", says(open, randomNAT()), false, true},
+		{"who lets everybody in, and one socket at a time", func(tr *proto.Transcript) {
+			says(open, randomNAT())(tr)
+			tr.Responder.PortMode = proto.PortSequential
+		}, false, true},
+		{"who would let everybody in, and does not listen", func(tr *proto.Transcript) {
+			says(open, sequentialNAT(1))(tr)
+			tr.Initiator.PortMode = proto.PortDialOnly
+		}, false, false},
+		{"who lets everybody in, and preserves", says(open, preserving()), true, true},
+		{"neither preserves, and who lets everybody in", says(other, edited(other, func(r *proto.NATReport) { r.Filtering = proto.FilteringEndpointIndependent })), true, false},
 		{"hopeless", says(strictNAT(proto.AnswerDropped), strictNAT(proto.AnswerDropped)), false, false},
 		{"one network", func(tr *proto.Transcript) { *tr = reports(lan(1, 1), nil, nil) }, false, false},
 		{"version 3", func(tr *proto.Transcript) { tr.PlanVersion = 3 }, false, false},
@@ -198,6 +233,32 @@ func TestSpareTurns(t *testing.T) {
 		}
 		if r.pass(100 * time.Millisecond); r.ended == nil || strings.Count(r.ended.Error(), "(spare)") != 3 {
 			t.Errorf("%v: ended with %v", role, r.ended)
+		}
+	}
+}
+
+// Where only one side dials, it is heard, and holds its dial until the kernel has repeated
+// the SYN: what is given up before leaves a half-open connection at the other side.
+func TestSpareTurnsTowardsAnOpenNAT(t *testing.T) {
+	tr := spared(20_000)
+	tr.Initiator.NAT, tr.Responder.NAT = filteringNAT(proto.FilteringEndpointIndependent), randomNAT()
+	plan, err := MakePlan(&tr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for role, dials := range map[proto.Role]bool{proto.Initiator: false, proto.Responder: true} {
+		r := newSpareRig(t, func(c *Config) { c.Plan, c.Role = plan, role })
+		r.pass(3 * time.Second)
+		for turn := range 3 {
+			r.pass(100 * time.Millisecond)
+			if want := r.ways()[:1]; dials {
+				r.wantWays(want[0], r.way(turn, deafTTL))
+				r.pass(time.Second)
+				r.wantWays(r.ways()[0], r.way(turn, deafTTL))
+				r.pass(-100*time.Millisecond + 2*time.Second)
+			} else if r.wantWays(want...); true {
+				r.pass(2900 * time.Millisecond)
+			}
 		}
 	}
 }

@@ -132,6 +132,38 @@ func TestSparesAreLaterThanTheOthers(t *testing.T) {
 	}
 }
 
+// A dial that is given up before its answer has come, because packets were lost, leaves a
+// half-open connection at the other side. That answers the next SYN with an ACK (RFC 5961,
+// 4.2), which a NAT that minds sequence numbers drops, so that nothing passes between those
+// two endpoints any more. Where a side lets everybody in, the other one has spare ports also
+// without a NAT that preserves them.
+func TestLostAnswerBehindAStrictNAT(t *testing.T) {
+	var list []Case
+	for _, name := range []string{"fullcone", "public", "cgn-eim"} {
+		a, b := profile(t, name), profile(t, "pfsense")
+		for seed := range cases() / 14 {
+			c := Cell{A: a, B: b, RTT: 40 * time.Millisecond, Loss: 0.02, Told: true}
+			if seed%2 == 1 {
+				c.A, c.B = b, a
+			}
+			list = append(list, c.Case(seed+1))
+		}
+	}
+	results, late := runEach(list), 0
+	for _, r := range results {
+		if r.Elapsed > 3*time.Second {
+			late++
+		}
+	}
+	n, failed := direct(t, results)
+	if t.Logf("%d of %d direct, %d after 3 s; %s", n, len(list), late, times(results)); n < len(list) {
+		t.Errorf("not direct: %v", failed)
+	}
+	if late == 0 {
+		t.Error("nobody has needed a spare port")
+	}
+}
+
 // Where a NAT does not preserve ports, its side stays with the one port.
 func TestOneSpareIsEnough(t *testing.T) {
 	for _, taken := range [][2]bool{{true, false}, {false, true}, {true, true}} {
