@@ -44,7 +44,8 @@ const (
 )
 
 // ErrNoGuess means that Config.NoGuess keeps a connection from being tried that
-// only guessing could make.
+// only guessing could make, although the server has not passed that on: plans that know
+// it contain no guess (punch.InitiatorNoGuess).
 var ErrNoGuess = errors.New("guessing ports is switched off")
 
 // GuessedError means that a connection which only guessing could make is not tried,

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/peerd/peerd/proto"
+	"github.com/peerd/peerd/proto/identity"
 	"github.com/peerd/peerd/punch"
 )
 
@@ -106,6 +107,20 @@ func TestNoGuess(t *testing.T) {
 	}
 	if err := n.allowGuess(); err == nil {
 		t.Error("a second guess at once")
+	}
+}
+
+// A node that guesses no ports says so to its peers, whoever asks.
+func TestNoGuessIsStated(t *testing.T) {
+	for _, asks := range []bool{false, true} {
+		url, key := startServer(t), identity.Generate()
+		b := watch(t, Config{Server: url, NoGuess: !asks, Answer: true, Allow: []proto.ID{key.ID()}, Expose: map[string]string{"echo": startEcho(t)}})
+		a := watch(t, Config{Server: url, NoGuess: asks, Key: key})
+		echoed(t, a.Node, b.ID())
+		tr := a.of(Introduced)[0].Transcript
+		if tr.Initiator.NoGuess != asks || tr.Responder.NoGuess == asks {
+			t.Errorf("the initiator guesses none %t, and the responder %t", tr.Initiator.NoGuess, tr.Responder.NoGuess)
+		}
 	}
 }
 

@@ -129,7 +129,7 @@ func (n *Node) launch() error {
 	n.client = rendezvous.NewClient(rendezvous.ClientConfig{
 		Server: n.cfg.Server, Key: n.cfg.Key, Instance: n.instance,
 		Dial: n.dialServer, Answers: n.cfg.Answer, AnswersFor: n.cfg.AnswerFor, Agent: n.cfg.Agent,
-		PortMode: wireMode(n.mode), Away: n.away(),
+		PortMode: wireMode(n.mode), NoGuess: n.cfg.NoGuess, Away: n.away(),
 		Offer: n.consent, Refresh: n.refreshing, Candidates: n.candidates, Report: n.natReport, Introduced: n.introduced, State: n.registration,
 		Logger: n.cfg.Logger,
 	})

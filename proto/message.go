@@ -153,9 +153,10 @@ type Introduce struct {
 	// does not answer now; more than MaxWait counts as MaxWait. 0: only as long
 	// as the server expects the peer anyway.
 	Wait uint16 `cbor:"4,keyasint,omitempty"`
-	// PortMode and NAT are the client's own; nil is nothing known.
+	// PortMode, NAT and NoGuess are the client's own (see Party); nil is nothing known.
 	PortMode PortMode   `cbor:"5,keyasint,omitempty"`
 	NAT      *NATReport `cbor:"6,keyasint,omitempty"`
+	NoGuess  bool       `cbor:"7,keyasint,omitempty"`
 }
 
 // Withdraw takes an Introduce back that was not answered yet. A server that does
@@ -178,8 +179,9 @@ type Answer struct {
 	PortMode     PortMode    `cbor:"4,keyasint,omitempty"` // the client's own
 	// Code is why a client that would consent does not do so now; the server
 	// passes CodeBusy on, and nothing else. It has no meaning if Accept is set.
-	Code Code       `cbor:"5,keyasint,omitempty"`
-	NAT  *NATReport `cbor:"6,keyasint,omitempty"` // the client's own; nil is nothing known
+	Code    Code       `cbor:"5,keyasint,omitempty"`
+	NAT     *NATReport `cbor:"6,keyasint,omitempty"` // the client's own; nil is nothing known
+	NoGuess bool       `cbor:"7,keyasint,omitempty"` // the client's own
 }
 
 // Introduction gives both peers the same transcript and secret.

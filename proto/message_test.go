@@ -51,6 +51,7 @@ func TestEveryTypeHasSamplesAndName(t *testing.T) {
 func TestLargestMessagesFit(t *testing.T) {
 	largest := maximalTranscript()
 	largest.Initiator.NAT, largest.Responder.NAT = maximalNAT(), maximalNAT()
+	largest.Initiator.NoGuess, largest.Responder.NoGuess = true, true
 	transcript, err := largest.Marshal()
 	if err != nil {
 		t.Fatal(err)
@@ -67,8 +68,8 @@ func TestLargestMessagesFit(t *testing.T) {
 	for _, m := range []Message{
 		&Register{Instance: sampleToken(1), PlanVersion: ^uint32(0), Answers: true, AnswersFor: ids, Agent: text, Away: ^uint16(0)},
 		&Registered{Observed: sampleCandidate(Observed, "[ffff::ffff]:65535"), ProbePorts: ports, Alternate: bytes16(0x20), ProbeToken: bytes16(255), SilentPort: 65535, ClosedPort: 65535},
-		&Introduce{Request: ^uint32(0), Peer: sampleID(1), Candidates: maximalCandidates(), Wait: ^uint16(0), PortMode: 255, NAT: maximalNAT()},
-		&Answer{Introduction: sampleToken(1), Accept: true, Candidates: maximalCandidates(), PortMode: 255, Code: 65535, NAT: maximalNAT()},
+		&Introduce{Request: ^uint32(0), Peer: sampleID(1), Candidates: maximalCandidates(), Wait: ^uint16(0), PortMode: 255, NAT: maximalNAT(), NoGuess: true},
+		&Answer{Introduction: sampleToken(1), Accept: true, Candidates: maximalCandidates(), PortMode: 255, Code: 65535, NAT: maximalNAT(), NoGuess: true},
 		&Introduction{Request: ^uint32(0), Secret: sampleSecret(1), Transcript: transcript},
 		&Failure{Code: 65535, Text: text},
 		&Open{Target: strings.Repeat("x", MaxTarget)},

@@ -107,6 +107,13 @@ func modesTranscript() *Transcript {
 	return t
 }
 
+// noGuessTranscript is one of two peers of which the responder guesses no ports.
+func noGuessTranscript() *Transcript {
+	t := natTranscript()
+	t.PlanVersion, t.Responder.NoGuess = 4, true
+	return t
+}
+
 type namedMessage struct {
 	name    string
 	message Message
@@ -163,6 +170,8 @@ func sampleMessages() []namedMessage {
 		{"DialedBack, not dialled", &DialedBack{Request: 2}},
 		{"Introduce, behind a NAT", &Introduce{Request: 5, Peer: sampleID(2), NAT: sampleNAT()}},
 		{"Introduce, knowing nothing", &Introduce{Request: 6, Peer: sampleID(2), NAT: &NATReport{}}},
+		{"Introduce, guessing no ports", &Introduce{Request: 8, Peer: sampleID(2), NoGuess: true}},
+		{"Answer, consent, guessing no ports", &Answer{Introduction: sampleToken(3), Accept: true, NAT: sampleNAT(), NoGuess: true}},
 		{"Answer, consent, NAT report of a later version", &Answer{Introduction: sampleToken(3), Accept: true, NAT: maximalNAT()}},
 	}
 }

@@ -29,6 +29,9 @@ type Party struct {
 	// NAT is the peer's own statement; nil is nothing known. Plan versions before 4
 	// do not know it.
 	NAT *NATReport `cbor:"7,keyasint,omitempty" json:"nat,omitempty"`
+	// NoGuess is the peer's own statement: it guesses no ports, nor has others guess
+	// its own. Plan versions before 4 do not know it.
+	NoGuess bool `cbor:"8,keyasint,omitempty" json:"no_guess,omitempty"`
 }
 
 // Role says which side of an introduction somebody is.

@@ -9,7 +9,7 @@ import (
 )
 
 func TestTranscriptRoundTrip(t *testing.T) {
-	for _, want := range []*Transcript{sampleTranscript(), maximalTranscript(), modesTranscript(), natTranscript()} {
+	for _, want := range []*Transcript{sampleTranscript(), maximalTranscript(), modesTranscript(), natTranscript(), noGuessTranscript()} {
 		b, err := want.Marshal()
 		if err != nil {
 			t.Fatal(err)
@@ -95,6 +95,8 @@ func FuzzParseTranscript(f *testing.F) {
 	b, _ = modesTranscript().Marshal()
 	f.Add(b)
 	b, _ = natTranscript().Marshal()
+	f.Add(b)
+	b, _ = noGuessTranscript().Marshal()
 	f.Add(b)
 	f.Fuzz(func(t *testing.T, b []byte) {
 		parsed, err := ParseTranscript(b)

@@ -339,6 +339,7 @@ func makeTranscripts(t *testing.T) (list []cborVector) {
 		{"everything at its limit", maximalTranscript()},
 		{"port modes", modesTranscript()},
 		{"NAT reports", natTranscript()},
+		{"no guesses", noGuessTranscript()},
 	} {
 		b, err := v.transcript.Marshal()
 		if err != nil {
@@ -517,7 +518,7 @@ func TestFrameVectors(t *testing.T) {
 }
 
 func TestTranscriptVectors(t *testing.T) {
-	for i, want := range []*Transcript{sampleTranscript(), maximalTranscript(), modesTranscript(), natTranscript()} {
+	for i, want := range []*Transcript{sampleTranscript(), maximalTranscript(), modesTranscript(), natTranscript(), noGuessTranscript()} {
 		c := readVectors(t).Transcripts[i]
 		if got, err := ParseTranscript(c.Bytes); err != nil || !reflect.DeepEqual(got, want) || diagnose(t, c.Bytes) != c.Diagnostic {
 			t.Errorf("%s: %+v, %v", c.Name, got, err)

@@ -266,13 +266,16 @@ func (e *Executor) expire() {
 	e.cfg.Expired(err)
 }
 
-// hopeless says, of the error of a plan that was cut short, why it was.
+// hopeless says, of the error of a plan that was cut short, why it was, and of one that
+// lacks what might have helped, what that is.
 func (e *Executor) hopeless(err error) error {
 	switch reason := e.cfg.Plan.Hopeless; {
 	case reason != 0:
-		return &HopelessError{Reason: reason, Err: err}
+		return &HopelessError{Reason: reason, Role: e.cfg.Role, Err: err}
 	case e.apart:
 		return &HopelessError{Reason: NoHairpin, Err: err}
+	case e.cfg.Plan.NoGuess != 0:
+		return &HopelessError{Reason: e.cfg.Plan.NoGuess, Role: e.cfg.Role, Err: err}
 	case e.forbids != nil:
 		return &HopelessError{Missing: e.forbids, Err: err}
 	}

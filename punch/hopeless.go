@@ -3,6 +3,8 @@ package punch
 import (
 	"fmt"
 	"slices"
+
+	"github.com/peerd/peerd/proto"
 )
 
 // Hopeless is why two sides cannot get a direct connection, as far as both their
@@ -25,6 +27,11 @@ const (
 	// each other at its outside address, and that they have no network in common
 	// (NAT.md, 14).
 	NoHairpin
+	// InitiatorNoGuess, ResponderNoGuess and BothNoGuess mean that only guessing ports
+	// could connect the two, and that a side has that switched off (proto.Party.NoGuess).
+	InitiatorNoGuess
+	ResponderNoGuess
+	BothNoGuess
 )
 
 var hopeless = [...]struct{ word, reason string }{
@@ -33,6 +40,9 @@ var hopeless = [...]struct{ word, reason string }{
 	{"both-strict", "both NATs refuse connections from outside, also where this side has dialled there"},
 	{"both-proxied", "proxies complete the connections of both sides, and neither reaches the other"},
 	{"no-hairpin", "both sides are behind one NAT that keeps them from each other, and have no local network in common"},
+	{"initiator-no-guess", "only guessing ports could connect the two, and the initiator has that switched off (--no-guess)"},
+	{"responder-no-guess", "only guessing ports could connect the two, and the responder has that switched off (--no-guess)"},
+	{"both-no-guess", "only guessing ports could connect the two, and both sides have that switched off (--no-guess)"},
 }
 
 // String is the reason in a sentence, or "".
@@ -41,6 +51,18 @@ func (h Hopeless) String() string {
 		return hopeless[h].reason
 	}
 	return fmt.Sprintf("reason %d", uint8(h))
+}
+
+// For is the reason as the side with that role is told it.
+func (h Hopeless) For(role proto.Role) string {
+	side, known := map[Hopeless]proto.Role{InitiatorNoGuess: proto.Initiator, ResponderNoGuess: proto.Responder}[h]
+	switch {
+	case !known || role == 0:
+		return h.String()
+	case side == role:
+		return "only guessing ports could connect the two, and this side has that switched off (--no-guess)"
+	}
+	return "only guessing ports could connect the two, and the peer has that switched off (--no-guess)"
 }
 
 // MarshalText makes the reason a word in JSON.
@@ -65,7 +87,8 @@ func (h *Hopeless) UnmarshalText(word []byte) error {
 // HopelessError says that a plan has ended early because nothing better than
 // its one round of plain dials could work.
 type HopelessError struct {
-	Reason Hopeless // why nothing could; or else
+	Reason Hopeless   // why nothing could; or else Missing says it
+	Role   proto.Role // of this side, for the words; 0 is neither
 	// Missing is why this side has left out what could: what Config.AllowGuess or
 	// Config.Admit has returned, or that the sockets cannot do it.
 	Missing error
@@ -75,7 +98,7 @@ type HopelessError struct {
 // Short gives the reason alone.
 func (e *HopelessError) Short() string {
 	if e.Reason != 0 {
-		return e.Reason.String()
+		return e.Reason.For(e.Role)
 	}
 	return e.Missing.Error()
 }
@@ -106,4 +129,17 @@ func despair(i, r *outlook) Hopeless {
 		return 0
 	}
 	return BothUnpredictable
+}
+
+// noGuess returns who guesses no ports, or 0 if both sides do.
+func noGuess(t *proto.Transcript) Hopeless {
+	switch i, r := t.Initiator.NoGuess, t.Responder.NoGuess; {
+	case i && r:
+		return BothNoGuess
+	case i:
+		return InitiatorNoGuess
+	case r:
+		return ResponderNoGuess
+	}
+	return 0
 }

@@ -12,7 +12,7 @@ import "github.com/peerd/peerd/proto"
 //	a SYN too early does harm                opener and follower (3, 5, 12, 14)
 //	sequential × steady                      a window of predicted ports (10)
 //	sequential × sequential                  windows of both sides that cross
-//	random or block × steady                 many sockets, many guesses (11)
+//	random or block × steady                 many sockets, many guesses (11), unless a side does not guess
 //	one NAT, no hairpinning                  the local network, or hopeless (7, 14)
 //	anything else                            hopeless, known at once (12, 13, 14)
 //
@@ -140,13 +140,11 @@ func (p *Plan) climb(t *proto.Transcript) (opened bool) {
 	}
 	p.pass(i)
 	p.pass(r)
-	alone := len(p.Initiator) == 1 && len(p.Responder) == 1
 	oneSocket := t.Initiator.PortMode == proto.PortSequential || t.Responder.PortMode == proto.PortSequential
 	switch reason := despair(i, r); {
-	case reason != 0 && alone:
-		p.Hopeless = reason
-		p.Limit = p.Start + p.RTT + hopelessTime
-	case reason != 0, i.isOpen(), r.isOpen():
+	case reason != 0:
+		p.giveUp(reason)
+	case i.isOpen(), r.isOpen():
 	case i.nature == steady && r.nature == steady:
 		return p.takeTurns(i, r)
 	case oneSocket: // a window needs many
@@ -155,13 +153,19 @@ func (p *Plan) climb(t *proto.Transcript) (opened bool) {
 		return true
 	case i.nature != steady && r.nature != steady:
 	case i.nature != steady:
-		p.chase(i, r)
-		return true
+		return p.chase(i, r, noGuess(t))
 	default:
-		p.chase(r, i)
-		return true
+		return p.chase(r, i, noGuess(t))
 	}
 	return false
+}
+
+// giveUp ends the plan early for a reason, unless there is something else to dial.
+func (p *Plan) giveUp(reason Hopeless) {
+	if len(p.Initiator) == 1 && len(p.Responder) == 1 {
+		p.Hopeless = reason
+		p.Limit = p.Start + p.RTT + hopelessTime
+	}
 }
 
 // pass has a side's quiet dials pass all of its NATs where there are several: one
@@ -216,8 +220,9 @@ func (p *Plan) follow(follower *outlook) {
 // sides' clocks may be apart, since the follower's SYN needs half a round trip, too.
 func (p *Plan) lead() uint32 { return quietLead + p.RTT/4 }
 
-// chase has a steady side find a port of one that changes it.
-func (p *Plan) chase(changing, still *outlook) {
+// chase has a steady side find a port of one that changes it. It reports whether there
+// is a way, if no reason speaks against guesses.
+func (p *Plan) chase(changing, still *outlook, noGuess Hopeless) (opened bool) {
 	switch {
 	case still.admitsAddress():
 		if p.Steps(still.role)[0].Idea = Opener; !changing.silent() {
@@ -226,7 +231,13 @@ func (p *Plan) chase(changing, still *outlook) {
 		p.follow(changing)
 	case changing.nature == sequential:
 		p.predict(changing, still)
+	case noGuess != 0:
+		if p.NoGuess = noGuess; still.filtersPorts() {
+			p.giveUp(noGuess)
+		}
+		return false
 	default:
 		p.guess(changing, still)
 	}
+	return true
 }

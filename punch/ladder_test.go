@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -285,6 +286,89 @@ func TestNoHairpin(t *testing.T) {
 	}
 }
 
+// What only a guess could connect is hopeless where a side makes none, and both know whose
+// word that is; elsewhere the plan is that of plain dials.
+func TestNoGuess(t *testing.T) {
+	tests := []struct {
+		name          string
+		a, b          *proto.NATReport
+		noneA, noneB  bool
+		hopeless      Hopeless
+		leftOut       Hopeless
+		guesses, more bool // others are dialled, too
+	}{
+		{name: "both guess", a: randomNAT(), b: silentNAT(), guesses: true},
+		{name: "the initiator does not", a: randomNAT(), b: silentNAT(), noneA: true, hopeless: InitiatorNoGuess, leftOut: InitiatorNoGuess},
+		{name: "the responder does not", a: randomNAT(), b: silentNAT(), noneB: true, hopeless: ResponderNoGuess, leftOut: ResponderNoGuess},
+		{name: "neither does", a: silentNAT(), b: blockNAT(2048, 4095), noneA: true, noneB: true, hopeless: BothNoGuess, leftOut: BothNoGuess},
+		{name: "plain dials may do", a: randomNAT(), b: filteringNAT(proto.FilteringUnknown), noneA: true, leftOut: InitiatorNoGuess},
+		{name: "plain dials may do, nothing known", b: randomNAT(), noneA: true, leftOut: InitiatorNoGuess},
+		{name: "IPv6 may do", a: randomNAT(), b: silentNAT(), noneB: true, leftOut: ResponderNoGuess, more: true},
+		{name: "hopeless anyway", a: randomNAT(), b: randomNAT(), noneA: true, hopeless: BothUnpredictable},
+		{name: "no guess is needed", a: sequentialNAT(1), b: silentNAT(), noneA: true, noneB: true},
+		{name: "one is let in", a: randomNAT(), b: filteringNAT(proto.FilteringEndpointIndependent), noneA: true},
+		{name: "one opener is enough", a: randomNAT(), b: filteringNAT(proto.FilteringAddressDependent), noneA: true},
+	}
+	for _, tt := range tests {
+		tr := reports(transcript(obsA, obsB, 20_000, 20_000), tt.a, tt.b)
+		if tt.more {
+			tr = reports(v6(1, 1), tt.a, tt.b)
+		}
+		tr.Initiator.NoGuess, tr.Responder.NoGuess = tt.noneA, tt.noneB
+		p, err := MakePlan(&tr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		checkPlan(t, &tr, p)
+		guesses := p.InitiatorVolley != nil && p.InitiatorVolley.Guesses()
+		if p.Hopeless != tt.hopeless || p.NoGuess != tt.leftOut || guesses != tt.guesses {
+			t.Errorf("%s: hopeless %v, left out %v, guesses %v", tt.name, p.Hopeless, p.NoGuess, guesses)
+		}
+		if soon := p.Limit < p.Start+500_000; soon != (tt.hopeless != 0) {
+			t.Errorf("%s: ends after %d µs", tt.name, p.Limit)
+		}
+		tr.PlanVersion = 3
+		old, err := MakePlan(&tr)
+		if err != nil || old.Hopeless != 0 || old.NoGuess != 0 {
+			t.Errorf("%s, version 3: %+v, %v", tt.name, old, err)
+		}
+	}
+}
+
+// Each side is told whose switch it is, also where plain dials have been made first; and
+// nobody is asked for a guess.
+func TestNoGuessSaysWhose(t *testing.T) {
+	for _, still := range []*proto.NATReport{silentNAT(), filteringNAT(proto.FilteringUnknown)} {
+		for _, role := range []proto.Role{proto.Initiator, proto.Responder} {
+			tr := reports(transcript(obsA, obsB, 18_000, 18_000), randomNAT(), still)
+			tr.Responder.NoGuess = true
+			p, err := MakePlan(&tr)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r := newRig(t, func(c *Config) {
+				c.Plan, c.Role = p, role
+				c.AllowGuess = func() error { t.Error("asked for a guess"); return nil }
+			})
+			r.pass(13 * time.Second)
+			var hopeless *HopelessError
+			if !errors.As(r.ended, &hopeless) || hopeless.Reason != ResponderNoGuess {
+				t.Fatalf("%v: ended with %v", role, r.ended)
+			}
+			want := map[proto.Role]string{proto.Initiator: "the peer has that switched off (--no-guess)", proto.Responder: "this side has that switched off (--no-guess)"}[role]
+			if !strings.HasSuffix(hopeless.Short(), want) {
+				t.Errorf("%v: %q, want %q", role, hopeless.Short(), want)
+			}
+			r.exec.Stop()
+		}
+	}
+	for h, want := range map[Hopeless]string{InitiatorNoGuess: "the initiator has", BothNoGuess: "both sides have", BothStrict: "both NATs refuse"} {
+		if !strings.Contains(h.String(), want) || h != InitiatorNoGuess && h.For(proto.Initiator) != h.String() || h.For(0) != h.String() {
+			t.Errorf("%q, %q", h, h.For(proto.Initiator))
+		}
+	}
+}
+
 // A window needs many sockets.
 func TestNoVolleyWithOneSocketAtATime(t *testing.T) {
 	for _, nat := range []*proto.NATReport{sequentialNAT(1), randomNAT()} {
@@ -521,7 +605,7 @@ func TestIdeasAndReasonsAreWords(t *testing.T) {
 			t.Errorf("%v: %s, %v, %v, %v", i, b, err, back, err2)
 		}
 	}
-	for h := range NoHairpin + 1 {
+	for h := range BothNoGuess + 1 {
 		b, err := json.Marshal(h)
 		var back Hopeless
 		if err2 := json.Unmarshal(b, &back); err != nil || err2 != nil || back != h {

@@ -56,6 +56,9 @@ type Plan struct {
 	LocalOnly bool `json:"local_only,omitempty"`
 	// Hopeless is why the plan is over after one round of plain dials.
 	Hopeless Hopeless `json:"hopeless,omitempty"`
+	// NoGuess is whose word leaves a guess out that might help where nothing else does;
+	// 0 is nobody's.
+	NoGuess Hopeless `json:"no_guess,omitempty"`
 }
 
 // Step is one address that one side dials.

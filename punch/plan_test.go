@@ -161,6 +161,10 @@ func goldens() map[string]golden {
 			Transcript: reports(transcript(obsA, obsB, 20_000, 20_000), silentNAT(), blockNAT(20480, 22527))},
 		"guess-proxy": {Doc: "a proxy's dials are refused: the guesses are held for them",
 			Transcript: reports(transcript(obsA, obsB, 20_000, 20_000), resetNAT(), edited(randomNAT(), func(r *proto.NATReport) { r.Proxied = proto.TruthYes }))},
+		"no-guess": {Doc: "only a guess could connect the two, and the responder makes none: one round of plain dials",
+			Transcript: noGuesses(reports(transcript(obsA, obsB, 20_000, 20_000), randomNAT(), steadyNAT()))},
+		"no-guess-plain": {Doc: "the same, but plain dials may do, as nothing is known of the responder's NAT",
+			Transcript: noGuesses(reports(transcript(obsA, obsB, 20_000, 20_000), randomNAT(), nil))},
 		"opener": {Doc: "a refusal would block the responder: it opens quietly, and the initiator follows",
 			Transcript: reports(transcript(obsA, obsB, 20_000, 20_000), resetNAT(), blockingNAT())},
 		"address-dependent": {Doc: "filtering by address: one opener, and the other side dials",
@@ -170,6 +174,12 @@ func goldens() map[string]golden {
 		"unknown-kind": {Doc: "a kind that this version does not know is left alone",
 			Transcript: with(transcript(obsA, "198.51.100.1:4001", 10_000, 10_000), nil, []proto.Candidate{{Addr: netip.MustParseAddrPort("192.168.1.3:9"), Kind: 77, Priority: 5}})},
 	}
+}
+
+// noGuesses has the responder guess no ports.
+func noGuesses(tr proto.Transcript) proto.Transcript {
+	tr.Responder.NoGuess = true
+	return tr
 }
 
 func TestPlanGolden(t *testing.T) {

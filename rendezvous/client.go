@@ -34,6 +34,8 @@ type ClientConfig struct {
 	AnswersFor []proto.ID
 	// PortMode is what peers are told of the node's one local port.
 	PortMode proto.PortMode
+	// NoGuess tells peers that this node guesses no ports, nor has others guess its own.
+	NoGuess bool
 	// Away is for how long the server expects the client back whenever its
 	// connection ends, in whole seconds and at most proto.MaxWait; introductions
 	// to it wait for that long. 0 leaves it to the server.
@@ -374,7 +376,7 @@ func (c *Client) ask(wait time.Duration, peer proto.ID, candidates []proto.Candi
 	r := &pending{
 		message: &proto.Introduce{
 			Request: c.issued, Peer: peer, Candidates: slices.Clone(candidates),
-			Wait: seconds(wait), PortMode: c.cfg.PortMode, NAT: report,
+			Wait: seconds(wait), PortMode: c.cfg.PortMode, NAT: report, NoGuess: c.cfg.NoGuess,
 		},
 		result: make(chan result, 1),
 	}

@@ -246,7 +246,7 @@ func (l *link) handle(msg proto.Message, received time.Time) error {
 
 // offered answers an offer.
 func (l *link) offered(o *proto.Offer) {
-	answer := &proto.Answer{Introduction: o.Introduction, PortMode: l.c.cfg.PortMode}
+	answer := &proto.Answer{Introduction: o.Introduction, PortMode: l.c.cfg.PortMode, NoGuess: l.c.cfg.NoGuess}
 	if offer := l.c.cfg.Offer; offer != nil {
 		answer.Candidates, answer.Code = offer(o.Initiator)
 		answer.Accept = answer.Code == proto.CodeOK

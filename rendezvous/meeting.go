@@ -55,6 +55,7 @@ type stated struct {
 	candidates []proto.Candidate
 	portMode   proto.PortMode
 	nat        *proto.NATReport
+	noGuess    bool
 }
 
 // request is a request for an introduction that was not answered yet.
@@ -79,7 +80,7 @@ func (r *registry) introduce(m *member, q *proto.Introduce, now time.Time) {
 	case !r.rates.allow(m.id, now) || !r.sourceRates.allow(m.source, now):
 		m.out.send(&proto.Declined{Request: q.Request, Code: proto.CodeBusy})
 	default:
-		r.requestLocked(m, q.Peer, newRequest(q, now), stated{q.Candidates, q.PortMode, q.NAT}, now)
+		r.requestLocked(m, q.Peer, newRequest(q, now), stated{q.Candidates, q.PortMode, q.NAT, q.NoGuess}, now)
 	}
 }
 
@@ -265,7 +266,7 @@ func (r *registry) answer(m *member, a *proto.Answer, now time.Time) {
 	case !a.Accept:
 		r.declineLocked(in, proto.CodeRefused)
 	default:
-		r.acceptLocked(in, stated{a.Candidates, a.PortMode, a.NAT}, now)
+		r.acceptLocked(in, stated{a.Candidates, a.PortMode, a.NAT, a.NoGuess}, now)
 	}
 }
 
@@ -344,6 +345,7 @@ func (s *side) statement() proto.Party {
 		Candidates: s.candidates,
 		PortMode:   s.portMode,
 		NAT:        s.nat,
+		NoGuess:    s.noGuess,
 	}
 }
 

@@ -36,6 +36,32 @@ func TestPortModesReachTheTranscript(t *testing.T) {
 	}
 }
 
+// The server passes on who guesses no ports, by whatever message it was stated.
+func TestNoGuessReachesTheTranscript(t *testing.T) {
+	for name, consent := range map[string]func(s *stage, b *actor, o *proto.Offer){
+		"by answer": func(s *stage, b *actor, o *proto.Offer) {
+			s.r.answer(b.member, &proto.Answer{Introduction: o.Introduction, Accept: true, NoGuess: true}, s.now)
+		},
+		"by a request of its own": func(s *stage, b *actor, _ *proto.Offer) {
+			s.r.introduce(b.member, &proto.Introduce{Request: 9, Peer: testID("alice"), NoGuess: true}, s.now)
+		},
+		"not at all": func(s *stage, b *actor, o *proto.Offer) {
+			s.r.answer(b.member, &proto.Answer{Introduction: o.Introduction, Accept: true}, s.now)
+		},
+	} {
+		for _, asks := range []bool{false, true} {
+			s := newStage(t, ServerConfig{})
+			a, b := s.enter("alice", 1, answersNo), s.enter("bob", 2, answersAll)
+			s.r.introduce(a.member, &proto.Introduce{Request: 5, Peer: testID("bob"), NoGuess: asks}, s.now)
+			consent(s, b, b.got()[0].(*proto.Offer))
+			tr, err := proto.ParseTranscript(a.got()[0].(*proto.Introduction).Transcript)
+			if err != nil || tr.Initiator.NoGuess != asks || tr.Responder.NoGuess != (name != "not at all") {
+				t.Errorf("%s: %v and %v, %v", name, tr.Initiator.NoGuess, tr.Responder.NoGuess, err)
+			}
+		}
+	}
+}
+
 // A client that is busy is not one that refuses; nothing else is passed on.
 func TestBusyReachesTheAsker(t *testing.T) {
 	for code, want := range map[proto.Code]proto.Code{

@@ -140,6 +140,9 @@ func newReplayCase(at recording.Attempt) (*replayCase, error) {
 	if in.PlanVersion != proto.PlanVersion {
 		c.notes = append(c.notes, fmt.Sprintf("the plan had version %d, and now has %d", in.PlanVersion, proto.PlanVersion))
 	}
+	if in.Initiator.NoGuess || in.Responder.NoGuess {
+		c.notes = append(c.notes, "a side had guessing ports switched off: here both guess")
+	}
 	return c, nil
 }
 

@@ -209,6 +209,8 @@ func TestReplayCase(t *testing.T) {
 			t.Initiator.NAT = &proto.NATReport{Mapping: proto.MappingNone}
 		}, func(c *replayCase) bool { return !c.cfg.SameNAT }, "both have one address and no NAT: they get one each"},
 		{"an older plan", func(t *proto.Transcript) { t.PlanVersion = 1 }, func(*replayCase) bool { return true }, "the plan had version 1, and now has "},
+		{"no guesses", func(t *proto.Transcript) { t.PlanVersion, t.Responder.NoGuess = proto.PlanVersion, true },
+			func(*replayCase) bool { return true }, "a side had guessing ports switched off: here both guess"},
 		{"port modes", func(t *proto.Transcript) { t.Initiator.PortMode, t.Responder.PortMode = proto.PortDialOnly, 9 },
 			func(c *replayCase) bool { return c.cell.Ports == portModes{dialOnly, shared} }, ""},
 	} {

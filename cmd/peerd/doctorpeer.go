@@ -16,12 +16,13 @@ import (
 // peerDiagnosis is what doctor finds out with a peer: what both sides state of their
 // NATs, what the plan makes of that, and what came of it.
 type peerDiagnosis struct {
-	Peer        string         `json:"peer"`         // ID
-	Role        string         `json:"role"`         // of this side
-	PlanVersion uint32         `json:"plan_version"` //
-	NAT         *recording.NAT `json:"peer_nat"`     // as the peer states it; null if it states nothing
-	Plan        []plannedDial  `json:"plan"`         // never null
-	Hopeless    string         `json:"hopeless"`     // why nothing can work; "" if something may
+	Peer        string         `json:"peer"`          // ID
+	Role        string         `json:"role"`          // of this side
+	PlanVersion uint32         `json:"plan_version"`  //
+	NAT         *recording.NAT `json:"peer_nat"`      // as the peer states it; null if it states nothing
+	NoGuess     bool           `json:"peer_no_guess"` // the peer has switched guessing ports off
+	Plan        []plannedDial  `json:"plan"`          // never null
+	Hopeless    string         `json:"hopeless"`      // why nothing can work; "" if something may
 
 	Connected bool           `json:"connected"`
 	TookMS    float64        `json:"took_ms"` // from the plan's first dial to the proof; 0 without a connection
@@ -90,11 +91,12 @@ func (w *witness) meet(ctx context.Context, node *peer.Node) (*peerDiagnosis, er
 // state says what the peer has stated, and what the plan is.
 func (d *peerDiagnosis) state(t *proto.Transcript, role proto.Role) {
 	d.Role, d.PlanVersion, d.NAT = role.String(), t.PlanVersion, recording.NATOf(t.Party(role.Peer()).NAT)
+	d.NoGuess = t.Party(role.Peer()).NoGuess
 	plan, err := punch.MakePlan(t)
 	if err != nil {
 		return // so has the connection
 	}
-	d.Hopeless = plan.Hopeless.String()
+	d.Hopeless = plan.Hopeless.For(role)
 	d.add("here", plan, role)
 	d.add("there", plan, role.Peer())
 }
@@ -158,6 +160,9 @@ func (d *peerDiagnosis) findings() (list []diagnosis) {
 			diagnosis{"filtering there", d.NAT.Filtering, ""},
 			diagnosis{"unsolicited SYN", d.NAT.Unsolicited, ""},
 			diagnosis{"crossing SYN", d.NAT.Crossing, ""})
+	}
+	if d.NoGuess {
+		list = append(list, diagnosis{"guesses there", "none", "the peer has guessing ports switched off (--no-guess)"})
 	}
 	if d.Hopeless != "" {
 		list = append(list, diagnosis{"plan", "nothing can work", d.Hopeless})

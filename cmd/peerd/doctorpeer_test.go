@@ -21,14 +21,17 @@ func TestPeerDiagnosis(t *testing.T) {
 	for name, c := range map[string]struct {
 		here, there *proto.NATReport
 		want        []string // of the text
+		noGuess     bool     // there
 	}{
-		"plain":   {nil, steady, []string{"dial here observed 192.0.2.1:5000: plain where", "dial there observed 198.51.100.1:4000: plain where", "mapping there endpoint-independent"}},
-		"guess":   {random, steady, []string{"dial here observed 192.0.2.1:5000: spread from many ports", "dial there observed 198.51.100.1:4000: guess at ports of the NAT there"}},
-		"no hope": {random, random, []string{"plan nothing can work both NATs give each connection another port", "ports there random"}},
+		"plain":    {nil, steady, []string{"dial here observed 192.0.2.1:5000: plain where", "dial there observed 198.51.100.1:4000: plain where", "mapping there endpoint-independent"}, false},
+		"guess":    {random, steady, []string{"dial here observed 192.0.2.1:5000: spread from many ports", "dial there observed 198.51.100.1:4000: guess at ports of the NAT there"}, false},
+		"no hope":  {random, random, []string{"plan nothing can work both NATs give each connection another port", "ports there random"}, false},
+		"no guess": {random, steady, []string{"guesses there none the peer has", "plan nothing can work only guessing ports could connect the two, and the peer has that switched off (--no-guess)"}, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := &peerDiagnosis{NAT: nil}
 			tr := &proto.Transcript{PlanVersion: proto.PlanVersion, Initiator: party("198.51.100.1:4000", c.here), Responder: party("192.0.2.1:5000", c.there)}
+			tr.Responder.NoGuess = c.noGuess
 			d.state(tr, proto.Initiator)
 			text := strings.Join(strings.Fields(strings.Join(inLines(d.findings()), " ")), " ")
 			for _, want := range c.want {

@@ -62,6 +62,8 @@ func TestJudge(t *testing.T) {
 		{dial(errors.Join(peer.ErrNoDirect, &punch.HopelessError{Reason: punch.BothStrict, Err: errors.New("x")})), exitNoDirect,
 			"no direct connection to peer " + them.String() + " can be made: both NATs refuse connections from outside"},
 		{dial(errors.Join(peer.ErrNoDirect, &punch.HopelessError{Missing: peer.ErrNoGuess, Err: errors.New("x")})), exitNoDirect, " can be made: guessing ports is switched off"},
+		{dial(errors.Join(peer.ErrNoDirect, &punch.HopelessError{Reason: punch.ResponderNoGuess, Role: proto.Initiator, Err: errors.New("x")})), exitNoDirect,
+			" can be made: only guessing ports could connect the two, and the peer has that switched off (--no-guess)"},
 		{dial(errors.New("busy")), exitOther, "connecting to " + them.String() + ": punch: busy; try again"},
 		{&peer.RefusedError{Target: "22", Code: proto.CodeNotExposed}, exitRefused, `does not expose target "22"`},
 		{&peer.RefusedError{Target: "22", Code: proto.CodeDialFailed, Text: "connection refused"}, exitRefused, `cannot reach its target "22": connection refused`},

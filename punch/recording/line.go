@@ -52,6 +52,7 @@ type Party struct {
 	Candidates []Candidate `json:"candidates"` // the party's own; never null
 	PortMode   string      `json:"port_mode"`  // "shared", "dial-only", "sequential"
 	NAT        *NAT        `json:"nat"`        // null is nothing known
+	NoGuess    bool        `json:"no_guess"`   // it guesses no ports, nor has others guess its own
 }
 
 // Candidate is an address that a party has stated.

@@ -28,7 +28,7 @@ func transcript() *proto.Transcript {
 		Introduction: proto.Token{0xaa, 1}, PlanVersion: 2,
 		Initiator: proto.Party{ID: proto.ID{1}, Instance: proto.Token{0xbb, 1}, RTT: 20000, Observed: observed("192.0.2.1:5")},
 		Responder: proto.Party{
-			ID: proto.ID{2}, Instance: proto.Token{0xcc, 1}, Observed: observed("198.51.100.1:6"), PortMode: proto.PortDialOnly,
+			ID: proto.ID{2}, Instance: proto.Token{0xcc, 1}, Observed: observed("198.51.100.1:6"), PortMode: proto.PortDialOnly, NoGuess: true,
 			Candidates: []proto.Candidate{proto.NewCandidate(endpoint("10.0.0.2:6"), proto.Host, 0)},
 			NAT:        &proto.NATReport{Mapping: proto.MappingPerConnection, Allocation: proto.AllocationSequential, Delta: -2, Samples: []uint16{9, 7}, Hairpin: proto.AnswerUnreachable},
 		},
@@ -80,7 +80,7 @@ func TestRoundTrip(t *testing.T) {
 	first, second, third := rec.Attempts[0], rec.Attempts[1], rec.Attempts[2]
 	in := first.Introduction
 	if in.Role != "initiator" || in.PlanVersion != 2 || in.Initiator.Observed != "192.0.2.1:5" || in.Initiator.RTT != 20000 || in.Initiator.NAT != nil ||
-		in.Responder.PortMode != "dial-only" || !reflect.DeepEqual(in.Responder.Candidates, []Candidate{{"host", "10.0.0.2:6"}}) {
+		in.Responder.PortMode != "dial-only" || in.Initiator.NoGuess || !in.Responder.NoGuess || !reflect.DeepEqual(in.Responder.Candidates, []Candidate{{"host", "10.0.0.2:6"}}) {
 		t.Errorf("%+v", in)
 	}
 	if got := in.Responder.NAT.Report(); !reflect.DeepEqual(got, transcript().Responder.NAT) {

@@ -72,7 +72,7 @@ func (w *Writer) Introduced(at time.Time, role proto.Role, t *proto.Transcript) 
 func partyOf(p *proto.Party) Party {
 	party := Party{
 		ID: p.ID.String(), RTT: p.RTT, Observed: addrPort(p.Observed.Addr), Candidates: []Candidate{},
-		PortMode: p.PortMode.String(), NAT: NATOf(p.NAT),
+		PortMode: p.PortMode.String(), NAT: NATOf(p.NAT), NoGuess: p.NoGuess,
 	}
 	for _, c := range p.Candidates {
 		party.Candidates = append(party.Candidates, Candidate{c.Kind.String(), addrPort(c.Addr)})
