@@ -98,6 +98,7 @@ func (s *Server) probe(in *inbound) (kept bool) {
 // then on is a fresh goroutine, because this one's stack has grown.
 func (s *Server) admit(in *inbound, w *wire) (kept bool) {
 	in.raw.SetDeadline(time.Now().Add(handshakeTimeout))
+	w.turn = new(turn)
 	conn := tls.Server(w, s.tls)
 	if err := conn.Handshake(); err != nil {
 		s.quiet(in, "TLS handshake failed", err)
@@ -109,6 +110,7 @@ func (s *Server) admit(in *inbound, w *wire) (kept bool) {
 		return false
 	}
 	m := s.newMember(in, id, conn)
+	m.handshake, w.turn = w.turn.took, nil // the connection's reader and writer are two
 	in.raw.SetDeadline(time.Now().Add(registerTimeout))
 	reg, err := readRegister(conn)
 	if err != nil {

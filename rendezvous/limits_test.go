@@ -8,6 +8,9 @@ import (
 	"time"
 
 	"golang.org/x/time/rate"
+
+	"github.com/peerd/peerd/proto"
+	"github.com/peerd/peerd/proto/identity"
 )
 
 func TestSource(t *testing.T) {
@@ -125,6 +128,80 @@ func TestTimers(t *testing.T) {
 	q.run(at(8)) // what a timer sets is run, too
 	if !slices.Equal(fired, []int{1, 5, 7}) {
 		t.Errorf("fired %v", fired)
+	}
+}
+
+// What has met a lost packet takes no part in the estimate, whichever of the first
+// measurements that was: the next one is made at once.
+func TestRoundTripAfterALoss(t *testing.T) {
+	const latency, lost = 20 * time.Millisecond, 300 * time.Millisecond
+	for late := range rttFirst {
+		virtually(t, ServerConfig{}, func(t *testing.T, w *world) {
+			raw, err := w.v.dial(path{from: netip.MustParseAddrPort("198.51.100.1:4000"), latency: latency})
+			if err != nil {
+				t.Fatal(err)
+			}
+			slow := &lateWriter{Conn: raw, after: -1}
+			if late == 0 {
+				slow.after = 1 // the ClientHello is in time, its answer's answer is not
+			}
+			s := w.scriptOn(slow, identity.Generate())
+			slow.after = -1
+			s.send(&proto.Register{Instance: s.instance, PlanVersion: 1})
+			next[*proto.Registered](s)
+			for n := 1; n < rttFirst; n++ {
+				p := next[*proto.Ping](s)
+				if n == late {
+					time.Sleep(lost)
+				}
+				s.send(&proto.Pong{N: p.N})
+			}
+			s.send(&proto.Ping{N: 77}) // so that all of that has been handled
+			next[*proto.Pong](s)       // and not a fourth ping
+			w.server.registry.mu.Lock()
+			defer w.server.registry.mu.Unlock()
+			m := w.server.registry.memberLocked(party{s.key.ID(), s.instance})
+			if got := m.rtt.micros(); got != uint32((2*latency).Microseconds()) || m.rtt.count != rttFirst {
+				t.Errorf("measurement %d is late: %d µs, of %d", late, got, m.rtt.count)
+			}
+			if most := slices.Max(m.rtt.samples[:]); most < uint32(lost.Microseconds()) {
+				t.Errorf("measurement %d is late: at most %d µs", late, most)
+			}
+		})
+	}
+}
+
+// lateWriter is late with all writes after some, as if a packet was lost.
+type lateWriter struct {
+	net.Conn
+	after int // how many are in time; negative is all
+}
+
+func (w *lateWriter) Write(b []byte) (int, error) {
+	if w.after == 0 {
+		time.Sleep(300 * time.Millisecond)
+	}
+	w.after--
+	return w.Conn.Write(b)
+}
+
+func TestTurn(t *testing.T) {
+	at := func(ms int) time.Time { return time.UnixMilli(1_000_000 + int64(ms)) }
+	var h turn
+	h.read(at(0)) // the ClientHello
+	if h.took != 0 {
+		t.Errorf("%v before anything was written", h.took)
+	}
+	h.wrote = at(5)
+	h.read(at(45))
+	h.read(at(46)) // more of the same flight
+	if h.took != 40*time.Millisecond {
+		t.Errorf("it took %v", h.took)
+	}
+	h.wrote = at(50) // a HelloRetryRequest was before
+	h.read(at(350))
+	if h.took != 40*time.Millisecond {
+		t.Errorf("after a longer one it took %v", h.took)
 	}
 }
 

@@ -28,6 +28,9 @@ type member struct {
 	source   netip.Prefix
 	out      *outbox
 	pace     *rate.Limiter // of what it sends; used by its reader only
+	// handshake is the round trip that the TLS handshake has shown; 0 is none. It counts
+	// once a ping has been answered.
+	handshake time.Duration
 
 	// Guarded by registry.mu.
 	policy
@@ -123,8 +126,8 @@ func (s *Server) handle(m *member, t proto.Type, payload []byte, now time.Time) 
 		m.out.send(&proto.Pong{N: msg.N})
 		m.out.ping()
 	case *proto.Pong:
-		if d, ok := m.out.ponged(msg.N, now); ok {
-			s.registry.measured(m, d, now)
+		if d, ok := m.out.ponged(msg.N, now); ok && s.registry.measured(m, d, now) {
+			m.out.ping()
 		}
 	case *proto.Failure:
 		return io.EOF

@@ -17,6 +17,7 @@ import (
 type wire struct {
 	net.Conn
 	first []byte // still to be read
+	turn  *turn  // nil but during a server's handshake, which is one goroutine's
 }
 
 func (w *wire) Read(b []byte) (int, error) {
@@ -25,12 +26,20 @@ func (w *wire) Read(b []byte) (int, error) {
 		w.first = w.first[n:]
 		return n, nil
 	}
-	return w.Conn.Read(b)
+	n, err := w.Conn.Read(b)
+	if w.turn != nil && n > 0 {
+		w.turn.read(time.Now())
+	}
+	return n, err
 }
 
 func (w *wire) Write(b []byte) (int, error) {
-	if err := w.SetWriteDeadline(time.Now().Add(stallTimeout)); err != nil {
+	now := time.Now()
+	if err := w.SetWriteDeadline(now.Add(stallTimeout)); err != nil {
 		return 0, err
+	}
+	if w.turn != nil {
+		w.turn.wrote = now
 	}
 	return w.Conn.Write(b)
 }

@@ -193,15 +193,20 @@ func (r *registry) answeringLocked(peer, from proto.ID) (latest *member) {
 	return latest
 }
 
-// measured takes a round trip of m into account.
-func (r *registry) measured(m *member, d time.Duration, now time.Time) {
+// measured takes a round trip of m into account. It reports whether another one is to be
+// measured at once.
+func (r *registry) measured(m *member, d time.Duration, now time.Time) (again bool) {
 	r.mu.Lock()
 	defer r.unlock()
 	first := m.rtt.count == 0
+	if first && m.handshake > 0 {
+		m.rtt.add(m.handshake)
+	}
 	m.rtt.add(d)
 	if first {
 		r.firstPongLocked(m, now)
 	}
+	return m.rtt.wants()
 }
 
 // roundTrip returns the estimate for m; 0 if nothing was measured.

@@ -5,8 +5,14 @@ import (
 	"time"
 )
 
-// rttWindow is the number of pongs from which the round trip is estimated.
-const rttWindow = 8
+const (
+	// rttWindow is the number of measurements from which the round trip is estimated.
+	rttWindow = 8
+	// rttFirst is how many of them are made at once. A single one that has met a lost
+	// packet is longer by the time until TCP repeats it, 200 ms at least, and would
+	// stretch all plans until the client's next ping.
+	rttFirst = 4
+)
 
 // roundTrip estimates a client's round trip as the minimum of the last
 // measurements: what exceeds it was spent in queues and in busy processes. The
@@ -23,6 +29,9 @@ func (r *roundTrip) add(d time.Duration) {
 	r.count++
 }
 
+// wants reports whether another measurement is to be made at once.
+func (r *roundTrip) wants() bool { return r.count < rttFirst }
+
 // micros returns the estimate in microseconds, or 0 if nothing was measured.
 func (r *roundTrip) micros() uint32 {
 	least := r.samples[0]
@@ -32,4 +41,19 @@ func (r *roundTrip) micros() uint32 {
 		}
 	}
 	return least
+}
+
+// turn measures how long the client takes to answer in a TLS handshake. Its zero value
+// has not measured yet.
+type turn struct {
+	wrote time.Time     // zero unless an answer is due
+	took  time.Duration // 0 is not measured
+}
+
+// read notes that something has been read.
+func (t *turn) read(now time.Time) {
+	if d := max(now.Sub(t.wrote), 1); !t.wrote.IsZero() && (t.took == 0 || d < t.took) {
+		t.took = d
+	}
+	t.wrote = time.Time{}
 }

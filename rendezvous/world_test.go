@@ -108,7 +108,7 @@ func (w *world) connection() net.Conn {
 }
 
 // registered connects and registers a new identity, and answers the first
-// ping.
+// pings.
 func (w *world) registered(p policy) *script {
 	w.t.Helper()
 	s := w.script()
@@ -120,7 +120,9 @@ func (s *script) register(p policy) *proto.Registered {
 	s.t.Helper()
 	s.send(&proto.Register{Instance: s.instance, PlanVersion: 1, Answers: p.answers, AnswersFor: p.answersFor})
 	r := next[*proto.Registered](s)
-	s.send(&proto.Pong{N: next[*proto.Ping](s).N})
+	for range rttFirst - 1 { // the handshake is one
+		s.send(&proto.Pong{N: next[*proto.Ping](s).N})
+	}
 	return r
 }
 
