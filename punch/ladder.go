@@ -144,6 +144,9 @@ func (p *Plan) climb(t *proto.Transcript) (opened bool) {
 	switch reason := despair(i, r); {
 	case reason != 0:
 		p.giveUp(reason)
+	case i.isOpen() && r.nature != steady:
+		p.openQuietly(proto.Responder) // only its dials can arrive
+		return true
 	case i.isOpen(), r.isOpen():
 	case i.nature == steady && r.nature == steady:
 		return p.takeTurns(i, r)

@@ -207,6 +207,35 @@ func TestVersion4OfPlainPairsIsVersion3(t *testing.T) {
 	}
 }
 
+// Where only one side's dials can arrive, that side is heard first, whatever its role.
+func TestWhoIsLetInIsHeardFirst(t *testing.T) {
+	open := filteringNAT(proto.FilteringEndpointIndependent)
+	for _, tt := range []struct {
+		a, b  *proto.NATReport
+		heard proto.Role
+	}{
+		{open, randomNAT(), proto.Responder},
+		{open, sequentialNAT(1), proto.Responder},
+		{randomNAT(), open, proto.Initiator},
+		{open, steadyNAT(), proto.Initiator},
+		{steadyNAT(), open, proto.Initiator},
+		{open, open, proto.Initiator},
+	} {
+		for _, rtt := range []uint32{4_000, 20_000, 100_000} {
+			tr := reports(transcript(obsA, obsB, rtt, rtt), tt.a, tt.b)
+			p, err := MakePlan(&tr)
+			if err != nil {
+				t.Fatal(err)
+			}
+			checkPlan(t, &tr, p)
+			heard, other := p.Steps(tt.heard)[0], p.Steps(tt.heard.Peer())[0]
+			if !heard.Deaf || heard.Quiet || other.Deaf || other.Quiet != (p.RTT <= nearRTT) {
+				t.Errorf("%v × %v at %d: %+v and %+v", tt.a.Mapping, tt.b.Mapping, p.RTT, heard, other)
+			}
+		}
+	}
+}
+
 // Neighbours do not need their NAT, and whoever has other addresses to dial is not
 // without hope.
 func TestLadderLeavesOtherWaysOpen(t *testing.T) {

@@ -1,5 +1,7 @@
 package punch
 
+import "github.com/peerd/peerd/proto"
+
 // How both sides open their NATs.
 //
 // A NAT that has no entry for the peer's SYN may answer it with an ICMP error.
@@ -45,9 +47,10 @@ const (
 	quietRTTs = 4
 )
 
-// openQuietly has one side's first dial be quiet.
-func (p *Plan) openQuietly() {
-	quiet, heard := &p.Responder[0], &p.Initiator[0]
+// openQuietly has one side's first dial be quiet, and that of the side with the given role
+// be heard.
+func (p *Plan) openQuietly(first proto.Role) {
+	quiet, heard := &p.Steps(first.Peer())[0], &p.Steps(first)[0]
 	if p.Version > 2 {
 		heard.Deaf, p.Deaf = true, p.Hold
 	}

@@ -126,7 +126,7 @@ func MakePlan(t *proto.Transcript) (*Plan, error) {
 		p.regard(t.Initiator.PortMode, t.Responder.PortMode)
 	}
 	if t.PlanVersion < 4 || !p.climb(t) {
-		p.openQuietly()
+		p.openQuietly(proto.Initiator)
 	}
 	if t.PlanVersion > 3 {
 		p.spare(t)

@@ -159,7 +159,7 @@ func TestLostAnswerBehindAStrictNAT(t *testing.T) {
 	if t.Logf("%d of %d direct, %d after 3 s; %s", n, len(list), late, times(results)); n < len(list) {
 		t.Errorf("not direct: %v", failed)
 	}
-	if late == 0 {
+	if late == 0 && !raceEnabled {
 		t.Error("nobody has needed a spare port")
 	}
 }
