@@ -74,7 +74,7 @@ func TestNodeStudiesByItself(t *testing.T) {
 	case <-within(t, 20*time.Second).Done():
 		t.Fatal("nothing was measured")
 	}
-	if found.Mapping != "none" || found.Allocation != "preserving" || found.Unknown["poisoned"] == "" {
+	if found.Mapping != "none" || found.Allocation != "preserving" || found.Poisoned != "no" {
 		t.Errorf("found %+v", found)
 	}
 	if st := b.Status(); st.NAT == nil || st.NAT.Mapping != "none" {

@@ -79,7 +79,7 @@ type diagnosed map[string]string
 func diagnosedIn(n peer.NATStatus) diagnosed {
 	return diagnosed{
 		"mapping": n.Mapping, "allocation": n.Allocation, "pooling": n.Pooling, "filtering": n.Filtering, "unsolicited": n.Unsolicited,
-		"crossing": n.Crossing, "on_reset": n.OnReset, "hairpin": n.Hairpin, "hops": fmt.Sprint(n.Hops), "proxied": n.Proxied,
+		"crossing": n.Crossing, "on_reset": n.OnReset, "hairpin": n.Hairpin, "hops": fmt.Sprint(n.Hops), "proxied": n.Proxied, "poisoned": n.Poisoned,
 	}
 }
 
@@ -111,6 +111,7 @@ var (
 		natlab.Accepted: proto.AnswerAccepted, natlab.Silent: proto.AnswerDropped,
 		natlab.Reset: proto.AnswerReset, natlab.Unreachable: proto.AnswerUnreachable,
 	}
+	reportedTruth  = map[bool]proto.NATTruth{false: proto.TruthNo, true: proto.TruthYes}
 	reportedPolicy = map[natlab.ErrorPolicy]proto.NATErrorPolicy{
 		natlab.Keep: proto.PolicyKeep, natlab.Delete: proto.PolicyDelete, natlab.DeleteAndBlock: proto.PolicyBlock,
 	}
@@ -125,7 +126,7 @@ func expectedReport(p natlab.Profile, b natlab.Behaviour, second bool) diagnosed
 	d := diagnosed{
 		"mapping": "none", "allocation": "preserving", "pooling": "unknown", "hops": "1", "proxied": "no", "on_reset": "unknown",
 		"filtering": reportedFiltering[b.Filtering].String(), "unsolicited": reportedAnswer[b.Unsolicited].String(),
-		"crossing": reportedAnswer[b.InboundAfterOutbound].String(), "hairpin": reportedAnswer[b.Hairpin].String(),
+		"crossing": reportedAnswer[b.InboundAfterOutbound].String(), "hairpin": reportedAnswer[b.Hairpin].String(), "poisoned": reportedTruth[b.Poisoned].String(),
 	}
 	if b.Filtering == natlab.EIF {
 		d["unsolicited"] = "unknown"
@@ -136,7 +137,9 @@ func expectedReport(p natlab.Profile, b natlab.Behaviour, second bool) diagnosed
 		d["pooling"], d["hops"] = "paired", fmt.Sprint(b.NATs+1)
 		switch {
 		case !foreseeable:
-			d["crossing"] = "unknown"
+			d["crossing"], d["poisoned"] = "unknown", "unknown"
+		case b.Filtering == natlab.APDF && b.InboundAfterOutbound != natlab.Accepted:
+			d["poisoned"] = "unknown" // it is not let in, whoever is first
 		case b.Filtering == natlab.APDF && b.InboundAfterOutbound == natlab.Accepted:
 			d["on_reset"] = reportedPolicy[onReset(b)].String()
 		}

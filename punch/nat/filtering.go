@@ -61,6 +61,19 @@ func onResetOf(back, unsolicited, crossing proto.NATAnswer, filtering proto.NATF
 	return proto.PolicyUnknown
 }
 
+// poisonedOf tells whether a SYN that came early has cost a later dial its mapping: by
+// what it met itself, what another one met that followed the dial, and what one meets
+// that follows the first of all SYNs. Who lets the early one in has nothing to lose.
+func poisonedOf(early, late, crossing proto.NATAnswer) proto.NATTruth {
+	switch {
+	case early == proto.AnswerAccepted, late == proto.AnswerAccepted:
+		return proto.TruthNo
+	case late != proto.AnswerUnknown && crossing == proto.AnswerAccepted:
+		return proto.TruthYes
+	}
+	return proto.TruthUnknown
+}
+
 // proxiedOf tells whether connections are completed by something on the way: such
 // with a port where nothing listens, and such with one that answers nothing.
 func proxiedOf(closed, silent proto.NATAnswer) proto.NATTruth {

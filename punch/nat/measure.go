@@ -179,6 +179,8 @@ type measuring struct {
 	partial  bool // one of these is noAnswers or the like
 	knocks   knocks
 	silent   proto.NATAnswer // what a SYN to the silent port met here
+	early    proto.NATAnswer // what one from there met before this host's own
+	late     proto.NATAnswer // and after it
 	closed   proto.NATAnswer
 	benchErr error
 }
@@ -310,6 +312,9 @@ func (m *measuring) knock(ctx context.Context) {
 		tasks.Go(func() { m.cross(ctx, m.benches[0]) })
 		tasks.Go(func() { m.hairpin(ctx) })
 	}
+	if len(m.benches) > 2 {
+		tasks.Go(func() { m.poison(ctx, m.benches[2]) })
+	}
 	tasks.Go(func() { m.count(ctx) })
 	tasks.Wait()
 }
@@ -338,20 +343,21 @@ func (m *measuring) knockAtHome(ctx context.Context) {
 // strange returns an outside endpoint of this host that has never been to the
 // server's other address, if there is one.
 func (m *measuring) strange() (outside netip.AddrPort, ok bool) {
-	if n := len(m.benches); n > 0 {
+	if n := min(len(m.benches), 2); n > 0 {
 		return m.benches[n-1].Sight().Outside, m.cfg.Alternate
 	}
 	return m.cfg.Home.Outside, m.cfg.Alternate && len(m.views.far) == 0
 }
 
-// bench takes two fresh ports.
+// bench takes three fresh ports: the third is the one whose SYN to the silent port is not the
+// first.
 func (m *measuring) bench(ctx context.Context) {
 	if len(m.cfg.Near) == 0 || m.deaf {
 		m.benchErr = ErrNoServer
 		return
 	}
-	var benches [2]Bench
-	var errs [2]error
+	var benches [3]Bench
+	var errs [3]error
 	var tasks sync.WaitGroup
 	for i := range benches {
 		tasks.Go(func() { benches[i], errs[i] = m.cfg.Net.Bench(ctx, m.cfg.Near[0]) })
@@ -400,6 +406,24 @@ func (m *measuring) crossOnce(ctx context.Context, b Bench) (crossing, met proto
 	over, cancel := context.WithCancel(ctx)
 	cancel()
 	return crossing, answer(over)
+}
+
+// poison has the server send a SYN before this host's own, and another one after it.
+// Who is let in by the second one alone has lost nothing to the first.
+func (m *measuring) poison(ctx context.Context, b Bench) {
+	if !m.cfg.Silent.IsValid() || !m.cfg.DialsBack || !m.known() {
+		return
+	}
+	early, late := m.cfg.Net.DialBack(ctx, proto.FromSilent, b.Sight().Outside), proto.AnswerUnknown
+	if early != proto.AnswerAccepted && early != proto.AnswerUnknown {
+		late, _ = m.crossOnce(ctx, b)
+	}
+	if late == proto.AnswerDropped { // it may just be lost
+		late, _ = m.crossOnce(ctx, b)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.early, m.late = early, late
 }
 
 // known reports whether a port's mapping is the same towards all ports of the
@@ -515,6 +539,7 @@ func (m *measuring) result() Result {
 	m.allocation(InferAllocation(m.fresh))
 	r.Filtering, r.Unsolicited = filteringOf(m.knocks), unsolicitedOf(m.knocks)
 	r.Proxied = proxiedOf(m.closed, m.silent)
+	r.Poisoned = poisonedOf(m.early, m.late, r.Crossing)
 	if r.Mapping == proto.MappingNone {
 		r.Hops = 1
 		delete(m.why, FieldHops)

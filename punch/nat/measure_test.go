@@ -30,6 +30,7 @@ type model struct {
 	proxy       bool
 	routers     []netip.Addr
 	noBench     bool
+	poisoned    bool            // a SYN that comes before the dial takes the port
 	mute        bool            // the server does not dial back this time
 	closed      map[uint16]bool // ports of the server that do not answer
 	lost        map[int]bool    // connections that do not come about until the SYN is repeated
@@ -41,6 +42,8 @@ type model struct {
 	inside   uint16
 	mappings map[[2]netip.AddrPort]netip.AddrPort
 	been     map[[2]netip.AddrPort]bool // outside endpoints and the addresses that they were used for
+	opened   map[netip.AddrPort]bool    // outside ones, by a dial to the silent port
+	spoilt   map[netip.AddrPort]bool    // knocked before they were opened
 	refused  map[netip.AddrPort]bool    // inside ports whose SYN the closed port has refused
 	made     int                        // connections
 	open     int                        // benches
@@ -173,12 +176,26 @@ func (w *model) back(from proto.DialBackFrom, to netip.AddrPort) proto.NATAnswer
 	switch {
 	case w.filtering == proto.FilteringEndpointIndependent, near && w.filtering == proto.FilteringAddressDependent:
 		return proto.AnswerAccepted
-	case from == proto.FromSilent:
+	case from == proto.FromSilent && w.opens(to):
 		return w.crossing
 	case from == proto.FromClosed && w.onReset == proto.PolicyKeep:
 		return w.crossing
 	}
 	return w.unsolicited
+}
+
+// opens reports whether a SYN of the silent port comes after one to it, and none came
+// before that where it matters.
+func (w *model) opens(to netip.AddrPort) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.opened[to] {
+		if w.spoilt == nil {
+			w.spoilt = make(map[netip.AddrPort]bool)
+		}
+		w.spoilt[to] = w.poisoned
+	}
+	return w.opened[to] && !w.spoilt[to]
 }
 
 // hasBeenAt reports whether a connection to an address comes from an outside endpoint.
@@ -222,7 +239,10 @@ func (b *modelBench) Close() {
 }
 
 func (b *modelBench) Dial(to netip.AddrPort) func(context.Context) proto.NATAnswer {
-	b.w.outsideOf(b.s.Inside, to)
+	out := b.w.outsideOf(b.s.Inside, to)
+	if to == silentPort {
+		b.w.punch(out)
+	}
 	answer := b.w.meets(b.s.Inside, to)
 	return func(ctx context.Context) proto.NATAnswer {
 		if answer == proto.AnswerDropped {
@@ -232,6 +252,16 @@ func (b *modelBench) Dial(to netip.AddrPort) func(context.Context) proto.NATAnsw
 		}
 		return answer
 	}
+}
+
+// punch notes a dial to the silent port.
+func (w *model) punch(outside netip.AddrPort) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.opened == nil {
+		w.opened = make(map[netip.AddrPort]bool)
+	}
+	w.opened[outside] = true
 }
 
 // meets is what a SYN of a bench does.
@@ -286,6 +316,7 @@ func homeReport() proto.NATReport {
 		Mapping: proto.MappingEndpointIndependent, Allocation: proto.AllocationPreserving, Confidence: 100,
 		Pooling: proto.PoolingPaired, Filtering: proto.FilteringAddressPortDependent, Unsolicited: proto.AnswerDropped,
 		Crossing: proto.AnswerAccepted, OnReset: proto.PolicyDelete, Hairpin: proto.AnswerReset, Hops: 2, Proxied: proto.TruthNo,
+		Poisoned: proto.TruthNo,
 	}
 }
 
@@ -302,7 +333,7 @@ func measured(t *testing.T, w *model, change func(*Config)) (r Result) {
 			t.Error(err)
 		}
 		limit := 2 * time.Second
-		if w.onReset == proto.PolicyBlock {
+		if w.onReset == proto.PolicyBlock || w.poisoned {
 			limit += 500 * time.Millisecond // which is tried twice
 		}
 		if w.made > 40 || w.open != 0 || r.Took > limit {
@@ -317,7 +348,7 @@ func TestMeasure(t *testing.T) {
 		nat    func(*model)
 		change func(*Config)
 		want   func(*proto.NATReport)
-		why    []Field // besides FieldPoisoned
+		why    []Field
 	}{
 		"an ordinary NAT": {nil, nil, nil, nil},
 		"that answers RST": {func(w *model) { w.unsolicited = proto.AnswerReset }, nil,
@@ -326,8 +357,10 @@ func TestMeasure(t *testing.T) {
 			func(r *proto.NATReport) { r.OnReset = proto.PolicyKeep }, nil},
 		"that blocks what was reset": {func(w *model) { w.onReset = proto.PolicyBlock }, nil,
 			func(r *proto.NATReport) { r.OnReset = proto.PolicyBlock }, nil},
+		"whose mapping an early SYN takes": {func(w *model) { w.poisoned = true }, nil,
+			func(r *proto.NATReport) { r.Poisoned = proto.TruthYes }, nil},
 		"that drops crossing SYNs": {func(w *model) { w.crossing = proto.AnswerDropped }, nil,
-			func(r *proto.NATReport) { r.Crossing, r.OnReset = proto.AnswerDropped, 0 }, []Field{FieldOnReset}},
+			func(r *proto.NATReport) { r.Crossing, r.OnReset, r.Poisoned = proto.AnswerDropped, 0, 0 }, []Field{FieldOnReset, FieldPoisoned}},
 		"with several addresses": {func(w *model) { w.addresses = 2 }, nil,
 			func(r *proto.NATReport) { r.Pooling = proto.PoolingArbitrary }, nil},
 		"with hairpinning": {func(w *model) { w.hairpin = proto.AnswerAccepted }, nil,
@@ -349,14 +382,14 @@ func TestMeasure(t *testing.T) {
 			func(r *proto.NATReport) {
 				r.Mapping, r.Allocation, r.Delta, r.Confidence = proto.MappingAddressPortDependent, proto.AllocationSequential, 1, 99
 				r.Samples = []uint16{30002, 30003, 30004, 30005, 30006, 30007, 30008, 30009}
-				r.Crossing, r.OnReset = 0, 0
-			}, []Field{FieldCrossing, FieldOnReset}},
+				r.Crossing, r.OnReset, r.Poisoned = 0, 0, 0
+			}, []Field{FieldCrossing, FieldOnReset, FieldPoisoned}},
 		"no NAT": {func(w *model) {
 			w.none, w.filtering, w.hairpin = true, proto.FilteringEndpointIndependent, proto.AnswerAccepted
 		}, nil,
 			func(r *proto.NATReport) {
 				*r = proto.NATReport{Mapping: proto.MappingNone, Allocation: proto.AllocationPreserving, Confidence: 100,
-					Filtering: proto.FilteringEndpointIndependent, Crossing: proto.AnswerAccepted, Hairpin: proto.AnswerAccepted, Hops: 1, Proxied: proto.TruthNo}
+					Filtering: proto.FilteringEndpointIndependent, Crossing: proto.AnswerAccepted, Hairpin: proto.AnswerAccepted, Hops: 1, Proxied: proto.TruthNo, Poisoned: proto.TruthNo}
 			}, []Field{FieldPooling, FieldUnsolicited, FieldOnReset}},
 		"a proxy": {func(w *model) { w.proxy = true }, nil,
 			func(r *proto.NATReport) { r.Proxied, r.OnReset = proto.TruthYes, 0 }, []Field{FieldOnReset}},
@@ -373,23 +406,23 @@ func TestMeasure(t *testing.T) {
 		"a server that does not dial back": {nil, func(c *Config) {
 			c.DialsBack, c.Alternate, c.Silent, c.Closed = false, false, netip.AddrPort{}, netip.AddrPort{}
 		}, func(r *proto.NATReport) {
-			r.Filtering, r.Unsolicited, r.Crossing, r.OnReset, r.Proxied = 0, 0, 0, 0, 0
-		}, []Field{FieldFiltering, FieldUnsolicited, FieldCrossing, FieldOnReset, FieldProxied}},
+			r.Filtering, r.Unsolicited, r.Crossing, r.OnReset, r.Proxied, r.Poisoned = 0, 0, 0, 0, 0, 0
+		}, []Field{FieldPoisoned, FieldFiltering, FieldUnsolicited, FieldCrossing, FieldOnReset, FieldProxied}},
 		"a server that was asked too often": {func(w *model) { w.mute = true }, nil, func(r *proto.NATReport) {
-			r.Filtering, r.Unsolicited, r.Crossing, r.OnReset = 0, 0, 0, 0
-		}, []Field{FieldFiltering, FieldUnsolicited, FieldCrossing, FieldOnReset}},
+			r.Filtering, r.Unsolicited, r.Crossing, r.OnReset, r.Poisoned = 0, 0, 0, 0, 0
+		}, []Field{FieldPoisoned, FieldFiltering, FieldUnsolicited, FieldCrossing, FieldOnReset}},
 		"a port without a listener": {func(w *model) { w.noBench = true }, func(c *Config) { c.Listens = false }, func(r *proto.NATReport) {
-			r.Crossing, r.OnReset, r.Hairpin, r.Proxied = 0, 0, 0, 0
-		}, []Field{FieldCrossing, FieldOnReset, FieldHairpin, FieldProxied}},
+			r.Crossing, r.OnReset, r.Hairpin, r.Proxied, r.Poisoned = 0, 0, 0, 0, 0
+		}, []Field{FieldPoisoned, FieldCrossing, FieldOnReset, FieldHairpin, FieldProxied}},
 		// Its own port has been to the other address, so that this is no stranger's there.
 		"fresh ports that fail, the address let in": {func(w *model) { w.noBench, w.filtering = true, proto.FilteringAddressDependent }, nil, func(r *proto.NATReport) {
-			r.Filtering, r.Unsolicited, r.Crossing, r.OnReset, r.Hairpin, r.Proxied = 0, 0, 0, 0, 0, 0
-		}, []Field{FieldFiltering, FieldUnsolicited, FieldCrossing, FieldOnReset, FieldHairpin, FieldProxied}},
+			r.Filtering, r.Unsolicited, r.Crossing, r.OnReset, r.Hairpin, r.Proxied, r.Poisoned = 0, 0, 0, 0, 0, 0, 0
+		}, []Field{FieldPoisoned, FieldFiltering, FieldUnsolicited, FieldCrossing, FieldOnReset, FieldHairpin, FieldProxied}},
 		"one socket at a time": {func(w *model) { w.noBench, w.unsolicited = true, proto.AnswerReset },
 			func(c *Config) { c.Listens, c.OwnPort = false, false },
 			func(r *proto.NATReport) {
 				*r = proto.NATReport{Allocation: proto.AllocationPreserving, Confidence: 100, Pooling: proto.PoolingPaired, Hops: 2}
-			}, []Field{FieldMapping, FieldFiltering, FieldUnsolicited, FieldCrossing, FieldOnReset, FieldHairpin, FieldProxied}},
+			}, []Field{FieldPoisoned, FieldMapping, FieldFiltering, FieldUnsolicited, FieldCrossing, FieldOnReset, FieldHairpin, FieldProxied}},
 	} {
 		w, want := home(), homeReport()
 		if c.nat != nil {
@@ -402,7 +435,7 @@ func TestMeasure(t *testing.T) {
 		if !reflect.DeepEqual(got.NATReport, want) {
 			t.Errorf("%s:\n got %+v\nwant %+v", name, got.NATReport, want)
 		}
-		why := append([]Field{FieldPoisoned}, c.why...)
+		why := slices.Clone(c.why)
 		slices.Sort(why)
 		if found := slices.Sorted(maps.Keys(got.Why)); !slices.Equal(found, why) {
 			t.Errorf("%s: unknown are %v, want %v", name, found, why)

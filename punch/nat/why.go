@@ -16,7 +16,7 @@ func (m *measuring) explain() {
 	m.because(FieldUnsolicited, r.Unsolicited == 0, m.whyNoUnsolicited())
 	m.because(FieldCrossing, r.Crossing == 0, m.whyNoCrossing())
 	m.because(FieldOnReset, r.OnReset == 0, m.whyNoOnReset())
-	m.because(FieldPoisoned, r.Poisoned == 0, "peerd does not measure it: it would take a longer measurement")
+	m.because(FieldPoisoned, r.Poisoned == 0, m.whyNotPoisoned())
 	m.because(FieldHairpin, r.Hairpin == 0, m.whyNoBench())
 	m.because(FieldHops, r.Hops == 0, "a router on the way does not say where it is")
 	m.because(FieldProxied, r.Proxied == 0, m.whyNotProxied())
@@ -102,6 +102,21 @@ func (m *measuring) whyNoCrossing() string {
 		return "the outside port towards who does not answer cannot be known"
 	}
 	return notDialledBack
+}
+
+func (m *measuring) whyNotPoisoned() string {
+	switch {
+	case len(m.benches) < 3:
+		return m.whyNoBench()
+	case refuses(m.report.Crossing):
+		return "what crosses a SYN from here is not let in, whoever is first"
+	}
+	return m.whyNoCrossing()
+}
+
+// refuses reports whether a crossing SYN is known not to be let in.
+func refuses(crossing proto.NATAnswer) bool {
+	return crossing != proto.AnswerAccepted && crossing != proto.AnswerUnknown
 }
 
 func (m *measuring) whyNoOnReset() string {
