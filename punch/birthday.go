@@ -1,7 +1,5 @@
 package punch
 
-import "github.com/peerd/peerd/proto"
-
 // Where a NAT chooses each outside port at random, a hit is a matter of numbers:
 // with n of its ports open towards the other side's endpoint, g different guesses
 // among k ports miss them all with a probability of about (1 − g/k)^n. 256 of
@@ -46,9 +44,10 @@ func (p *Plan) guess(changing, still *outlook) {
 		if speaks(changing.nat.Crossing) {
 			guess.TTL = still.ttl()
 		}
-	} else if !still.silent() || speaks(still.nat.Crossing) || changing.nat.Hops > 0 && still.nat.Poisoned != proto.TruthNo {
+	} else if !still.silent() || speaks(still.nat.Crossing) || changing.nat.Hops > 0 {
 		// Where a SYN that comes early is dropped it may still take the port from the
-		// guess that is to follow: peerd does not measure whether it does.
+		// guess that is to follow. A report that denies it is not worth more than the packet
+		// that may have been lost in the measurement, and quiet ones cost next to nothing.
 		spread.TTL = changing.ttl()
 	}
 	if changing.proxied() {

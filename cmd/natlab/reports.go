@@ -180,7 +180,7 @@ func onReset(b natlab.Behaviour) natlab.ErrorPolicy {
 const reportRTT = 40 * time.Millisecond
 
 // sampledReports are the profiles of a sample: one for each thing that differs.
-var sampledReports = []string{"public", "linux-open", "proxy", "rfc5382", "strict-no-so", "sym-seq", "rst-kill", "cgn-arbitrary", "cgn-eim", "double", "user-icmp"}
+var sampledReports = []string{"public", "linux-open", "proxy", "rfc5382", "strict-no-so", "sym-seq", "rst-kill", "cgn-arbitrary", "cgn-eim", "double", "user-icmp", "dmz-poison"}
 
 // reports has a node behind each profile say what it has found out, some times.
 func reports(ctx context.Context, g ground, second bool) (f finding, err error) {

@@ -27,6 +27,7 @@ func TestSimulatedReports(t *testing.T) {
 		got := diagnosed{
 			"mapping": r.Mapping.String(), "allocation": r.Allocation.String(), "filtering": r.Filtering.String(), "unsolicited": r.Unsolicited.String(),
 			"crossing": r.Crossing.String(), "on_reset": r.OnReset.String(), "hairpin": r.Hairpin.String(), "proxied": r.Proxied.String(), "pooling": r.Pooling.String(),
+			"poisoned": r.Poisoned.String(),
 		}
 		want := expectedReport(lab, b, true)
 		for _, field := range slices.Sorted(maps.Keys(want)) {

@@ -41,8 +41,8 @@ func (p *program) doctorCommand() *cobra.Command {
 		Short: "Find out what the NATs here do, and what works with a peer, or why not",
 		Long: `Register with the server, find out with its help what the NATs in front of this
 machine do with TCP, and say what that means for connections to peers. It takes a
-second or two and about 25 short connections to the server, which also sends a
-few SYNs back. Nobody else is contacted but the servers of --stun, and a daemon
+second or two and up to 25 short connections to the server, which also sends up
+to ten SYNs back. Nobody else is contacted but the servers of --stun, and a daemon
 that runs here is not disturbed.
 
 Each line says what was measured, or that it is unknown and why. What one address
@@ -266,8 +266,8 @@ var meanings = map[nat.Field]map[string]string{
 		"deleted and blocked": "a refusal by the other side's NAT closes the way in for a while",
 	},
 	nat.FieldPoisoned: {
-		"no":  "who dials first does not matter",
-		"yes": "this side has to dial first",
+		"no":  "a SYN from outside that comes first does no harm",
+		"yes": "a SYN from outside that comes first takes the port of the dial that was to meet it: this side has to dial first",
 	},
 	nat.FieldPooling: {
 		"paired":    "all connections have one outside address",

@@ -116,8 +116,8 @@ var ErrNoServer = errors.New("no further port of the server answers STUN")
 // peers of the registration meet.
 var ErrMoved = errors.New("this host's address has changed since it registered")
 
-// Measure finds out what the NATs do. It makes about 25 connections in a second
-// or so, and none to anybody but the server and what Config names. If ctx ends,
+// Measure finds out what the NATs do. It makes 15 to 25 connections in a second
+// or two, and none to anybody but the server and what Config names. If ctx ends,
 // its error is returned.
 func Measure(ctx context.Context, cfg Config) (Result, error) {
 	m := &measuring{cfg: cfg, began: time.Now(), why: make(map[Field]string)}

@@ -17,6 +17,8 @@ type kernelNAT struct {
 	seen    netip.AddrPort
 	entries map[flow]*ctEntry // by inside endpoint
 	outer   map[flow]*ctEntry // by outside endpoint
+	// kept are the outside ports of the latest connection of each inside endpoint.
+	kept map[netip.AddrPort]uint16
 }
 
 // flow is the two ends of a connection as one side of a NAT sees them.
@@ -31,7 +33,7 @@ type ctEntry struct {
 }
 
 func newKernelNAT(w wire, p Profile, inside netip.AddrPort, rng *rand.Rand, taken bool) *kernelNAT {
-	n := &kernelNAT{wire: w, profile: p, inside: inside, rules: rulesOf(p), rng: rng, entries: map[flow]*ctEntry{}, outer: map[flow]*ctEntry{}}
+	n := &kernelNAT{wire: w, profile: p, inside: inside, rules: rulesOf(p), rng: rng, entries: map[flow]*ctEntry{}, outer: map[flow]*ctEntry{}, kept: map[netip.AddrPort]uint16{}}
 	if taken {
 		n.taken = n.anyPort()
 	}
@@ -50,7 +52,9 @@ func (n *kernelNAT) observed(remote netip.AddrPort) netip.AddrPort {
 	return n.seen
 }
 
-// outside chooses the outside endpoint of a connection.
+// outside chooses the outside endpoint of a connection. A port that was chosen because
+// another was taken stays for all destinations: what netfilter looks for first is the
+// latest connection of the same inside endpoint.
 func (n *kernelNAT) outside(in flow) netip.AddrPort {
 	port := in.local.Port()
 	switch {
@@ -58,6 +62,8 @@ func (n *kernelNAT) outside(in flow) netip.AddrPort {
 		port = n.anyPort()
 	case n.taken != 0 && in.local == n.inside:
 		port = n.taken
+	case n.kept[in.local] != 0:
+		port = n.kept[in.local]
 	}
 	for n.find(n.outer, flow{netip.AddrPortFrom(n.addr, port), in.remote}) != nil {
 		port = n.anyPort()
@@ -137,6 +143,7 @@ func (n *kernelNAT) fromInside(s segment) {
 	}
 	if fresh {
 		n.add(e)
+		n.kept[in.local] = e.out.local.Port()
 	}
 	s.src = e.out.local
 	n.send(s)

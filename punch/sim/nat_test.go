@@ -87,6 +87,30 @@ func TestPortTakenIsRandomAndKept(t *testing.T) {
 	}
 }
 
+// What another dial has got because a SYN had taken its port is kept for those after it,
+// but not by those that there are.
+func TestPortSpoiltIsKeptForAll(t *testing.T) {
+	b := newBench(t, profile(t, "dmz-poison"))
+	from := func(to netip.AddrPort) netip.AddrPort {
+		b.out = nil
+		b.nat.fromInside(segment{src: inner, dst: to, flags: syn, seq: 1, ttl: hostTTL})
+		b.want("our SYN", b.out, 1)
+		return b.out[0].src
+	}
+	if first := from(remote); first != outer {
+		t.Fatalf("left from %v", first)
+	}
+	b.arrive(segment{src: other, flags: syn, seq: 9})
+	spoilt := from(other)
+	third := netip.AddrPortFrom(other.Addr(), other.Port()+1)
+	if again := from(third); spoilt == outer || again != spoilt {
+		t.Errorf("left from %v, and to somebody else from %v", spoilt, again)
+	}
+	if first := from(remote); first != outer {
+		t.Errorf("the dial before leaves from %v now", first)
+	}
+}
+
 func TestRule11UnsolicitedSYNLeavesNoEntry(t *testing.T) {
 	for name, want := range map[string]string{"linux-drop": "", "linux-open": "RST-ACK", "openwrt": "RST-ACK", "linux-icmp": "ICMP"} {
 		b := newBench(t, profile(t, name))

@@ -20,7 +20,7 @@ func (p Profile) Report() *proto.NATReport {
 	if !p.translates() {
 		return &proto.NATReport{
 			Mapping: proto.MappingNone, Allocation: proto.AllocationPreserving, Filtering: proto.FilteringEndpointIndependent,
-			Crossing: proto.AnswerAccepted, Hairpin: proto.AnswerAccepted, Proxied: proto.TruthNo, Hops: 1,
+			Crossing: proto.AnswerAccepted, Hairpin: proto.AnswerAccepted, Proxied: proto.TruthNo, Poisoned: proto.TruthNo, Hops: 1,
 		}
 	}
 	whole, hops := p, uint8(2)
@@ -42,9 +42,6 @@ func (p Profile) Report() *proto.NATReport {
 	case whole.After > 0:
 		r.Unsolicited = proto.AnswerDropped // nobody waits for it
 	}
-	if p.Poisoned && p.User {
-		r.Poisoned = proto.TruthYes // peerd does not measure it: netfilter's stays unknown
-	}
 	if p.Proxy {
 		r.Proxied, r.Hops, r.Hairpin = proto.TruthYes, 0, proto.AnswerAccepted
 	}
@@ -52,7 +49,12 @@ func (p Profile) Report() *proto.NATReport {
 		return r // who dials back meets another port than the one that was opened
 	}
 	r.Crossing = [...]proto.NATAnswer{proto.AnswerAccepted, proto.AnswerDropped, proto.AnswerReset}[whole.Inbound]
-	if whole.Filtering == APDF && whole.Inbound == AcceptInbound {
+	if whole.Filtering != APDF {
+		r.Poisoned = proto.TruthNo // who comes early is let in
+		return r
+	}
+	if whole.Inbound == AcceptInbound {
+		r.Poisoned = map[bool]proto.NATTruth{false: proto.TruthNo, true: proto.TruthYes}[whole.Poisoned]
 		r.OnReset = [...]proto.NATErrorPolicy{proto.PolicyKeep, proto.PolicyDelete, proto.PolicyBlock}[whole.OnRST]
 		if whole.OnRST == Keep && whole.Tracking == Strict {
 			r.OnReset = proto.PolicyDelete // no other socket may answer
@@ -64,7 +66,7 @@ func (p Profile) Report() *proto.NATReport {
 // within is what a NAT and one outside of it look like together.
 func (p Profile) within(outer Profile) Profile {
 	if outer.Filtering != EIF {
-		p.Answer, p.After = outer.Answer, outer.After
+		p.Answer, p.After, p.Poisoned = outer.Answer, outer.After, outer.Poisoned // it goes no further
 	}
 	p.Mapping, p.Filtering, p.Hairpin = max(p.Mapping, outer.Mapping), min(p.Filtering, outer.Filtering), outer.Hairpin
 	p.Inbound, p.OnRST, p.Pooling = max(p.Inbound, outer.Inbound), max(p.OnRST, outer.OnRST), max(p.Pooling, outer.Pooling)
