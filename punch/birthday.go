@@ -22,6 +22,11 @@ const (
 	fewPorts     = 8192
 	leastHold    = 100_000 // of a guess: programs are not always on time
 	holdStrictly = 950_000 // longer than Spread's hold, so that each port is dialled meanwhile
+	// holdRenewed is that of maxSpread dials at the rate of all guesses, and renewRTTs is
+	// within how many round trips a connection is proven that something on the way completes.
+	holdRenewed = maxSpread * everyGuess
+	renewRTTs   = 3
+	maxInWait   = 300 // guesses that are held at a time: 333 SYNs a second, so that it does no harm if the system repeats many
 )
 
 // guess has the changing side open many ports and the steady one guess them.
@@ -57,6 +62,9 @@ func (p *Plan) guess(changing, still *outlook) {
 			// proxy's SYN that has to find a guess, and the more of them are held, the likelier.
 			guess.Hold = max(guess.Hold, holdStrictly)
 		}
+		if still.isPoisoned() {
+			p.lieInWait(changing, spread, guess)
+		}
 	}
 	// What is held long is repeated by the kernel, and there is a limit to it.
 	syns := 1 + uint32(resentWithin(micros(guess.Hold)))
@@ -64,6 +72,21 @@ func (p *Plan) guess(changing, still *outlook) {
 	p.setVolley(changing.role, spread)
 	p.setVolley(still.role, guess)
 	p.Limit = at + lasts + max(p.Hold, 2*p.RTT) + p.RTT
+}
+
+// lieInWait has the same guesses made again and again, and a proxy's dials come when all
+// are there. None of its SYNs is quiet, so that each takes a port from a guess that is to
+// come; and what that guess gets instead, netfilter keeps for those after it,
+// none of which is where the proxy dials. Nobody refuses such SYNs either: they are asked
+// for anew in time.
+func (p *Plan) lieInWait(changing *outlook, spread, guess *Volley) {
+	guess.Sockets, guess.Hold = min(maxInWait, ports(guess.Low, guess.High)), holdQuiet
+	wait := guess.Sockets*everyGuess + p.lead()
+	spread.At += wait
+	spread.For -= min(wait, spread.For)
+	spread.Renewed, spread.Hold = true, max(holdRenewed, renewRTTs*p.RTT)
+	first := &p.Steps(changing.role)[0]
+	first.At, first.Idea = first.At+wait, Follower
 }
 
 // allocated are the least and the greatest outside port that the next mapping may

@@ -138,6 +138,8 @@ func TestLadder(t *testing.T) {
 		{"silent, random", silentNAT(), randomNAT(), said{Idea: Plain, Volley: Guess}, said{Idea: Plain, Volley: Spread, TTL: 2}, 0},
 		{"random, not poisoned", randomNAT(), edited(silentNAT(), func(r *proto.NATReport) { r.Poisoned = proto.TruthNo }), said{Idea: Plain, Volley: Spread, TTL: 2}, said{Idea: Plain, Volley: Guess}, 0},
 		{"random, poisoned", randomNAT(), poisonedNAT(), said{Idea: Plain, Volley: Spread, TTL: 2}, said{Idea: Plain, Volley: Guess}, 0},
+		{"random and proxied, poisoned", edited(randomNAT(), func(r *proto.NATReport) { r.Proxied = proto.TruthYes }), poisonedNAT(),
+			said{Idea: Follower, Late: true, Volley: Spread}, said{Idea: Plain, Volley: Guess}, 0},
 		{"block, silent", blockNAT(2048, 2559), silentNAT(), said{Idea: Plain, Volley: Spread, TTL: 2}, said{Idea: Plain, Volley: Guess}, 0},
 		{"random and strict, steady", edited(randomNAT(), func(r *proto.NATReport) { r.Crossing = proto.AnswerReset }), steadyNAT(),
 			said{Idea: Plain, Volley: Spread}, said{Idea: Plain, Volley: Guess, TTL: 2}, 0},
@@ -610,7 +612,8 @@ func checkVolley(t testing.TB, p *Plan, v *Volley, observed proto.Candidate) {
 	t.Helper()
 	rate := 1_000_000 / float64(v.Every)
 	held := rate * float64(v.Hold) / 1e6
-	bounded := v.Sockets <= maxSpread && len(v.Rounds) <= maxRounds && v.Every > 0 && v.Hold > 0 &&
+	sockets := map[Idea]uint32{Spread: maxSpread, Guess: maxInWait}
+	bounded := v.Sockets <= sockets[v.Idea] && len(v.Rounds) <= maxRounds && v.Every > 0 && v.Hold > 0 &&
 		!slices.ContainsFunc(v.Rounds, func(r []uint16) bool { return len(r) > maxWindow || slices.Contains(r, 0) })
 	switch {
 	case v.To != observed, !bounded, v.At < p.Start, v.TTL >= 16, v.Idea < Predicted, v.Low > v.High:

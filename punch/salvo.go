@@ -136,7 +136,7 @@ func (s *salvo) following(now time.Time) time.Time {
 	}
 	switch {
 	case s.spent:
-	case len(s.queue) > 0 || s.v.Idea == Guess:
+	case len(s.queue) > 0 || s.draws():
 		at = earlier(at, s.next)
 	case len(s.v.Rounds) > 0:
 		at = earlier(at, s.ends)
@@ -180,7 +180,7 @@ func (s *salvo) free(given []*shot) {
 	for _, h := range given {
 		s.drop(h) // all at once, and then
 	}
-	if s.v.Idea == Guess {
+	if s.draws() {
 		return // where it comes to no port again soon
 	}
 	for _, h := range given {
@@ -191,10 +191,13 @@ func (s *salvo) free(given []*shot) {
 // again queues a dial that has ended, where the ports of this side count: each
 // keeps its mapping.
 func (s *salvo) again(a aim) {
-	if s.v.Idea == Spread {
+	if s.v.Sockets > 0 {
 		s.queue = append(s.queue, a)
 	}
 }
+
+// draws reports whether each dial is a new guess.
+func (s *salvo) draws() bool { return s.v.Idea == Guess && s.v.Sockets == 0 }
 
 // drop gives a shot up and accounts for what it sent.
 func (s *salvo) drop(h *shot) {

@@ -46,6 +46,16 @@ func (h *shot) Connected() {
 	s.hits++
 	h.hit = &attempt{t: t, number: t.attempt}
 	t.established()
+	if s.v.Renewed {
+		t.after(max(0, h.until.Sub(t.dialled)), h.renew)
+	}
+}
+
+// renew dials again what something on the way has completed, and the other side has
+// not: it is the SYN that counts, and there is no other from the same port.
+func (h *shot) renew() {
+	h.hit.t.abandon(errSilent)
+	h.s.requeue(h.aim)
 }
 
 // unproven returns how many connections wait for their proof.

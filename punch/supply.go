@@ -19,7 +19,12 @@ func (s *salvo) supply(now time.Time) bool {
 	}
 	switch s.v.Idea {
 	case Guess:
-		s.queue = append(s.queue, aim{port: s.deck.draw(s.v.Low, s.v.High, s.e.cfg.Rand)})
+		if s.draws() {
+			s.guess()
+		}
+		for s.dials == 0 && len(s.queue) < int(min(s.v.Sockets, maxHeld)) {
+			s.guess()
+		}
 	case Spread:
 		if s.dials == 0 {
 			for slot := range int(min(s.v.Sockets, maxSpread)) {
@@ -30,6 +35,11 @@ func (s *salvo) supply(now time.Time) bool {
 		s.nextRound(now)
 	}
 	return len(s.queue) > 0
+}
+
+// guess queues a port that has not been tried yet.
+func (s *salvo) guess() {
+	s.queue = append(s.queue, aim{port: s.deck.draw(s.v.Low, s.v.High, s.e.cfg.Rand)})
 }
 
 // to is where a shot goes: always to the address that the server has observed.

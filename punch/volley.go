@@ -42,7 +42,8 @@ type Volley struct {
 	// then anew.
 	Low  uint16 `json:"low,omitempty"`
 	High uint16 `json:"high,omitempty"`
-	// Sockets is how many other local ports Spread has.
+	// Sockets is how many other local ports Spread has, or how many ports Guess has
+	// drawn, and dials all the time; 0: all of them, one after the other.
 	Sockets uint32 `json:"sockets,omitempty"`
 	// Reserve means that plain dials may do as well, for all that is known: it begins
 	// when they have had their time, and without it the plan goes on.
@@ -50,6 +51,8 @@ type Volley struct {
 	// Completed means that something on the way completes all of them by itself, so that
 	// they wait for the other side as connections.
 	Completed bool `json:"completed,omitempty"`
+	// Renewed has those that are completed wait for Hold only, and dialled again.
+	Renewed bool `json:"renewed,omitempty"`
 }
 
 // waiting is how many connections of the volley may wait for their proof.

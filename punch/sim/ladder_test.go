@@ -93,6 +93,7 @@ func TestLadder(t *testing.T) {
 		{atRandom, kernel(t, "linux-drop"), rtt, 0.02, .99, 5e9},
 		{atRandom, kernel(t, "dmz-poison"), rtt, 0, .99, 5e9},
 		{inBlock, kernel(t, "dmz-poison"), rtt, 0, .99, 2e9},
+		{kernel(t, "proxy"), kernel(t, "dmz-poison"), rtt, 0, .99, 5e9},
 		{inBlock, still, rtt, 0, .99, 2e9},
 		{withRST(inBlock), kernel(t, "linux-open"), rtt, 0, .99, 2e9},
 		{atRandom, stillADF, rtt, 0, 1, 1e9},
