@@ -22,8 +22,8 @@ import (
 // does not stays with its one port, which is another pair of endpoints nevertheless if the
 // other side has a spare one. Nobody listens on a spare port.
 //
-// Where everybody is let in at one side's one port, the other side dials that from a
-// spare port whatever its own NAT makes of it: what leaves another port of its host is
+// Where everybody is let in at one side's one port, or everybody at an address that was
+// dialled from it, the other side dials that from a spare port whatever its own NAT makes of it: what leaves another port of its host is
 // another pair of endpoints in any case.
 
 const (
@@ -51,9 +51,9 @@ func (p *Plan) spare(t *proto.Transcript) {
 	case p.Hopeless != 0 || together || despair(i, r) != 0:
 	case (i.preserves() || r.preserves()) && i.hasPort() && r.hasPort():
 		p.spareBoth(t, i, r)
-	case r.isOpen():
+	case r.isOpen(), r.admitsAddress():
 		p.InitiatorSpares = p.spareAlone(t, i)
-	case i.isOpen():
+	case i.isOpen(), i.admitsAddress():
 		p.ResponderSpares = p.spareAlone(t, r)
 	}
 }
@@ -87,13 +87,13 @@ func (p *Plan) spareBoth(t *proto.Transcript, i, r *outlook) {
 	}
 }
 
-// spareAlone has one side dial the other, where everybody is let in. It is deaf, for such
+// spareAlone has one side dial the other, where it is let in from any port. It is deaf, for such
 // a dial is held until the kernel has repeated the SYN: one that is given up before leaves
 // the other side with a half-open connection that answers no other SYN.
 func (p *Plan) spareAlone(t *proto.Transcript, o *outlook) (list []Step) {
 	for turn, at := range p.turnsOfSpares() {
 		s := p.Steps(o.role)[0].spared(o.sparePort(t, turn), 0, at)
-		s.Deaf = p.Deaf > 0
+		s.Deaf = true
 		list = append(list, s)
 	}
 	return list

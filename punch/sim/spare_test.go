@@ -135,11 +135,11 @@ func TestSparesAreLaterThanTheOthers(t *testing.T) {
 // A dial that is given up before its answer has come, because packets were lost, leaves a
 // half-open connection at the other side. That answers the next SYN with an ACK (RFC 5961,
 // 4.2), which a NAT that minds sequence numbers drops, so that nothing passes between those
-// two endpoints any more. Where a side lets everybody in, the other one has spare ports also
+// two endpoints any more. Where a side lets everybody in, or all ports of an address, the other one has spare ports also
 // without a NAT that preserves them.
 func TestLostAnswerBehindAStrictNAT(t *testing.T) {
 	var list []Case
-	for _, name := range []string{"fullcone", "public", "cgn-eim"} {
+	for _, name := range []string{"fullcone", "public", "cgn-eim", "rfc5382"} {
 		a, b := profile(t, name), profile(t, "pfsense")
 		for seed := range cases() / 14 {
 			c := Cell{A: a, B: b, RTT: 40 * time.Millisecond, Loss: 0.02, Told: true}
