@@ -161,34 +161,54 @@ func asMapped(samples []Sight) []Sight {
 // older than they: those of one burst have fewer of others' between them.
 const farOff = 16
 
-// withoutStale leaves out the one port that is no new one, if there is such a port: where
-// this host has taken a fresh port from which it has been at the same endpoint not
+// withoutStale leaves out one port or two that are no new ones, if there are such ports:
+// where this host has taken a fresh port from which it has been at the same endpoint not
 // long ago, before it was started last perhaps, the NAT may have that mapping still. The
 // others have to be in sequence and close together, which ports at random are not by
-// chance, but for one time in a million.
+// chance, but for one time in a million, nor those of the smallest blocks, 512, but for
+// one in 10,000. So the more is wrong with the samples, the closer they have to be.
 func withoutStale(samples []Sight) []Sight {
-	if len(samples) < leastSamples+2 {
-		return samples
-	}
-	for i, s := range samples {
-		rest := slices.Delete(slices.Clone(samples), i, i+1)
-		strides, ok := stridesOf(rest)
-		if !ok {
-			continue
-		}
-		step, low, high := 0, highestPort, 0
-		for _, d := range strides {
-			step = gcd(step, abs(d))
-		}
-		for _, r := range rest {
-			low, high = min(low, int(r.Outside.Port())), max(high, int(r.Outside.Port()))
-		}
-		port := int(s.Outside.Port())
-		if high-low < closeTogether && (port < low-farOff*step || port > high+farOff*step) {
+	n := len(samples)
+	for i := range n {
+		if rest := slices.Delete(slices.Clone(samples), i, i+1); len(rest) > leastSamples && isSequence(rest, closeTogether, closeTogether/4, samples[i]) {
 			return rest
 		}
 	}
+	for j := range n {
+		for i := range j {
+			rest := slices.Delete(slices.Delete(slices.Clone(samples), j, j+1), i, i+1)
+			if len(rest) > leastSamples+1 && isSequence(rest, closeTogether/2, 0, samples[i], samples[j]) {
+				return rest
+			}
+		}
+	}
 	return samples
+}
+
+// isSequence reports whether ports are in sequence, in a span below one limit or, if they
+// did not come in order, another, and far from the stale ones.
+func isSequence(rest []Sight, span, unordered int, stale ...Sight) bool {
+	low, high := highestPort, 0
+	for _, r := range rest {
+		low, high = min(low, int(r.Outside.Port())), max(high, int(r.Outside.Port()))
+	}
+	strides, ok := stridesOf(rest)
+	if !ok && high-low < unordered {
+		if rest, ok = reordered(rest); ok {
+			strides, ok = stridesOf(rest)
+		}
+	}
+	if !ok || high-low >= span {
+		return false
+	}
+	step := 0
+	for _, d := range strides {
+		step = gcd(step, abs(d))
+	}
+	return !slices.ContainsFunc(stale, func(s Sight) bool {
+		port := int(s.Outside.Port())
+		return port >= low-farOff*step && port <= high+farOff*step
+	})
 }
 
 const (

@@ -54,6 +54,8 @@ func TestInferAllocation(t *testing.T) {
 		"down by two, overtaken":       {[]uint16{4010, 4008, 4004, 4006, 4002}, Allocation{Kind: sequential, Delta: -2, Confidence: 90}},
 		"up by one, one of long ago":   {[]uint16{63692, 63693, 63694, 63630, 63695, 63696}, Allocation{Kind: sequential, Delta: 1, Confidence: 98}},
 		"up by one, at first one":      {[]uint16{63659, 63688, 63689, 63690, 63691, 63692}, Allocation{Kind: sequential, Delta: 1, Confidence: 98}},
+		"up by one, two of long ago":   {[]uint16{63692, 63230, 63693, 63694, 63330, 63695, 63696, 63697}, Allocation{Kind: sequential, Delta: 1, Confidence: 99}},
+		"overtaken, one of long ago":   {[]uint16{3692, 3693, 2950, 3695, 3694, 3696, 3697, 3698}, Allocation{Kind: sequential, Delta: 1, Confidence: 90}},
 		"up by one, one far away":      {[]uint16{4000, 4001, 4002, 4003, 4004, 50000}, Allocation{Kind: sequential, Delta: 1, Confidence: 98}},
 		"up, some others at first":     {[]uint16{4000, 4010, 4011, 4012, 4013, 4014}, Allocation{Kind: sequential, Delta: 1, Confidence: 99, Background: 1800}},
 		"up, one lost of each half":    {[]uint16{4003, 4000, 4001, 4002, 4007, 4004, 4005, 4006}, Allocation{Kind: sequential, Delta: 1, Confidence: 90}},
