@@ -69,6 +69,11 @@ func (p *Plan) guess(changing, still *outlook) {
 	// What is held long is repeated by the kernel, and there is a limit to it.
 	syns := 1 + uint32(resentWithin(micros(guess.Hold)))
 	guess.Every = max(guess.Every*min(syns, 2), guess.Hold/(maxHeld-guessBurst)+1)
+	if still.isPoisoned() && !reserve && !changing.proxied() {
+		// Its plain dials would be heard: a guess that comes to their port moves to another
+		// one, and all that follow with it.
+		p.Steps(changing.role)[0].At = at + lasts
+	}
 	p.setVolley(changing.role, spread)
 	p.setVolley(still.role, guess)
 	p.Limit = at + lasts + max(p.Hold, 2*p.RTT) + p.RTT
