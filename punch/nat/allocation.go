@@ -167,17 +167,21 @@ const farOff = 16
 // others have to be in sequence and close together, which ports at random are not by
 // chance, but for one time in a million, nor those of the smallest blocks, 512, but for
 // one in 10,000. So the more is wrong with the samples, the closer they have to be.
+//
+// Where the ports make no sequence otherwise, one that is not far from the others is left
+// out, too, if the last of them comes after it: so the newest is still the newest.
 func withoutStale(samples []Sight) []Sight {
-	n := len(samples)
+	samples = withoutRepeated(samples)
+	n, near := len(samples), !inOrder(samples)
 	for i := range n {
-		if rest := slices.Delete(slices.Clone(samples), i, i+1); len(rest) > leastSamples && isSequence(rest, closeTogether, closeTogether/4, samples[i]) {
+		if rest := slices.Delete(slices.Clone(samples), i, i+1); len(rest) > leastSamples && isSequence(rest, closeTogether, closeTogether/4, near, samples[i]) {
 			return rest
 		}
 	}
 	for j := range n {
 		for i := range j {
 			rest := slices.Delete(slices.Delete(slices.Clone(samples), j, j+1), i, i+1)
-			if len(rest) > leastSamples+1 && isSequence(rest, closeTogether/2, 0, samples[i], samples[j]) {
+			if len(rest) > leastSamples+1 && isSequence(rest, closeTogether/2, 0, false, samples[i], samples[j]) {
 				return rest
 			}
 		}
@@ -185,12 +189,37 @@ func withoutStale(samples []Sight) []Sight {
 	return samples
 }
 
+// withoutRepeated leaves out what came from an inside port that was taken before, and has
+// the mapping of then.
+func withoutRepeated(samples []Sight) (fresh []Sight) {
+	for _, s := range samples {
+		if !slices.ContainsFunc(fresh, func(f Sight) bool { return f.Inside == s.Inside }) {
+			fresh = append(fresh, s)
+		}
+	}
+	return fresh
+}
+
+// inOrder reports whether ports are in sequence, or nearly so.
+func inOrder(samples []Sight) bool {
+	if len(samples) < leastSamples {
+		return false
+	}
+	_, ok := stridesOf(samples)
+	if !ok {
+		_, ok = reordered(samples)
+	}
+	return ok
+}
+
 // isSequence reports whether ports are in sequence, in a span below one limit or, if they
-// did not come in order, another, and far from the stale ones.
-func isSequence(rest []Sight, span, unordered int, stale ...Sight) bool {
-	low, high := highestPort, 0
+// did not come in order, another, and the stale ones are far from them, or near ones
+// behind the last.
+func isSequence(rest []Sight, span, unordered int, near bool, stale ...Sight) bool {
+	place := placeIn(rest)
+	low, high := 2*highestPort, 0
 	for _, r := range rest {
-		low, high = min(low, int(r.Outside.Port())), max(high, int(r.Outside.Port()))
+		low, high = min(low, place(r)), max(high, place(r))
 	}
 	strides, ok := stridesOf(rest)
 	if !ok && high-low < unordered {
@@ -205,10 +234,28 @@ func isSequence(rest []Sight, span, unordered int, stale ...Sight) bool {
 	for _, d := range strides {
 		step = gcd(step, abs(d))
 	}
+	newest := place(rest[len(rest)-1])
 	return !slices.ContainsFunc(stale, func(s Sight) bool {
-		port := int(s.Outside.Port())
-		return port >= low-farOff*step && port <= high+farOff*step
+		port := place(s)
+		behind := (port < newest) == (strides[0] > 0)
+		return port >= low-farOff*step && port <= high+farOff*step && !(near && behind)
 	})
+}
+
+// placeIn returns where a port is in a sequence that may have started over: the lowest
+// ports come behind the highest then.
+func placeIn(samples []Sight) func(Sight) int {
+	low, high := highestPort, 0
+	for _, s := range samples {
+		low, high = min(low, int(s.Outside.Port())), max(high, int(s.Outside.Port()))
+	}
+	over := high-low > allPorts/2
+	return func(s Sight) int {
+		if port := int(s.Outside.Port()); !over || port > allPorts/2 {
+			return port
+		}
+		return int(s.Outside.Port()) + allPorts
+	}
 }
 
 const (

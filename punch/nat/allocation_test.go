@@ -38,31 +38,33 @@ func TestInferAllocation(t *testing.T) {
 		ports []uint16
 		want  Allocation
 	}{
-		"nothing":                      {nil, Allocation{}},
-		"two":                          {[]uint16{4000, 4001}, Allocation{}},
-		"preserving":                   {[]uint16{50000, 50017, 50034, 50051}, Allocation{Kind: preserving, Confidence: 100}},
-		"preserving, one taken":        {[]uint16{50000, 50017, 1234, 50051}, Allocation{Kind: preserving, Confidence: 75}},
-		"up by one":                    {[]uint16{4000, 4001, 4002, 4003}, Allocation{Kind: sequential, Delta: 1, Confidence: 91}},
-		"up by one, three of them":     {[]uint16{4000, 4001, 4002}, Allocation{Kind: sequential, Delta: 1, Confidence: 66}},
-		"down by two":                  {[]uint16{4008, 4006, 4004, 4002}, Allocation{Kind: sequential, Delta: -2, Confidence: 91}},
-		"up by four, starting over":    {[]uint16{65528, 65532, 1027, 1031, 1035}, Allocation{Kind: sequential, Delta: 4, Confidence: 91}},
-		"down by one, starting over":   {[]uint16{1025, 1024, 65535, 65534, 65533}, Allocation{Kind: sequential, Delta: -1, Confidence: 91}},
-		"up, others between":           {[]uint16{4000, 4001, 4003, 4004, 4007}, Allocation{Kind: sequential, Delta: 1, Confidence: 98, Background: 750}},
-		"up by two, others between":    {[]uint16{4000, 4004, 4006, 4012, 4014}, Allocation{Kind: sequential, Delta: 2, Confidence: 98, Background: 750}},
-		"too far apart for a sequence": {[]uint16{4000, 14000, 24000, 34000, 44000, 54000}, Allocation{Kind: random, Confidence: 100 * 0}},
-		"up by one, overtaken":         {[]uint16{4001, 4000, 4002, 4003, 4005, 4004}, Allocation{Kind: sequential, Delta: 1, Confidence: 90}},
-		"down by two, overtaken":       {[]uint16{4010, 4008, 4004, 4006, 4002}, Allocation{Kind: sequential, Delta: -2, Confidence: 90}},
-		"up by one, one of long ago":   {[]uint16{63692, 63693, 63694, 63630, 63695, 63696}, Allocation{Kind: sequential, Delta: 1, Confidence: 98}},
-		"up by one, at first one":      {[]uint16{63659, 63688, 63689, 63690, 63691, 63692}, Allocation{Kind: sequential, Delta: 1, Confidence: 98}},
-		"up by one, two of long ago":   {[]uint16{63692, 63230, 63693, 63694, 63330, 63695, 63696, 63697}, Allocation{Kind: sequential, Delta: 1, Confidence: 99}},
-		"overtaken, one of long ago":   {[]uint16{3692, 3693, 2950, 3695, 3694, 3696, 3697, 3698}, Allocation{Kind: sequential, Delta: 1, Confidence: 90}},
-		"up by one, one far away":      {[]uint16{4000, 4001, 4002, 4003, 4004, 50000}, Allocation{Kind: sequential, Delta: 1, Confidence: 98}},
-		"up, some others at first":     {[]uint16{4000, 4010, 4011, 4012, 4013, 4014}, Allocation{Kind: sequential, Delta: 1, Confidence: 99, Background: 1800}},
-		"up, one lost of each half":    {[]uint16{4003, 4000, 4001, 4002, 4007, 4004, 4005, 4006}, Allocation{Kind: sequential, Delta: 1, Confidence: 90}},
-		"close together, no order":     {[]uint16{4001, 4090, 4002, 4060, 4030, 4010, 4080, 4005}, Allocation{Kind: block, Low: 3989, High: 4102, Confidence: 100}},
-		"a block":                      {[]uint16{4100, 4900, 4000, 4500, 4300, 4700, 4200, 4800}, Allocation{Kind: block, Low: 3872, High: 5028, Confidence: 99}},
-		"all ports":                    {[]uint16{4100, 54900, 14000, 34500, 64300, 24700, 44200, 34800}, Allocation{Kind: random}},
-		"all ports, few samples":       {[]uint16{40000, 20000, 60000}, Allocation{Kind: random}},
+		"nothing":                         {nil, Allocation{}},
+		"two":                             {[]uint16{4000, 4001}, Allocation{}},
+		"preserving":                      {[]uint16{50000, 50017, 50034, 50051}, Allocation{Kind: preserving, Confidence: 100}},
+		"preserving, one taken":           {[]uint16{50000, 50017, 1234, 50051}, Allocation{Kind: preserving, Confidence: 75}},
+		"up by one":                       {[]uint16{4000, 4001, 4002, 4003}, Allocation{Kind: sequential, Delta: 1, Confidence: 91}},
+		"up by one, three of them":        {[]uint16{4000, 4001, 4002}, Allocation{Kind: sequential, Delta: 1, Confidence: 66}},
+		"down by two":                     {[]uint16{4008, 4006, 4004, 4002}, Allocation{Kind: sequential, Delta: -2, Confidence: 91}},
+		"up by four, starting over":       {[]uint16{65528, 65532, 1027, 1031, 1035}, Allocation{Kind: sequential, Delta: 4, Confidence: 91}},
+		"down by one, starting over":      {[]uint16{1025, 1024, 65535, 65534, 65533}, Allocation{Kind: sequential, Delta: -1, Confidence: 91}},
+		"up, others between":              {[]uint16{4000, 4001, 4003, 4004, 4007}, Allocation{Kind: sequential, Delta: 1, Confidence: 98, Background: 750}},
+		"up by two, others between":       {[]uint16{4000, 4004, 4006, 4012, 4014}, Allocation{Kind: sequential, Delta: 2, Confidence: 98, Background: 750}},
+		"too far apart for a sequence":    {[]uint16{4000, 14000, 24000, 34000, 44000, 54000}, Allocation{Kind: random, Confidence: 100 * 0}},
+		"up by one, overtaken":            {[]uint16{4001, 4000, 4002, 4003, 4005, 4004}, Allocation{Kind: sequential, Delta: 1, Confidence: 90}},
+		"down by two, overtaken":          {[]uint16{4010, 4008, 4004, 4006, 4002}, Allocation{Kind: sequential, Delta: -2, Confidence: 90}},
+		"up by one, one of long ago":      {[]uint16{63692, 63693, 63694, 63630, 63695, 63696}, Allocation{Kind: sequential, Delta: 1, Confidence: 98}},
+		"up by one, at first one":         {[]uint16{63659, 63688, 63689, 63690, 63691, 63692}, Allocation{Kind: sequential, Delta: 1, Confidence: 98}},
+		"up by one, two of long ago":      {[]uint16{63692, 63230, 63693, 63694, 63330, 63695, 63696, 63697}, Allocation{Kind: sequential, Delta: 1, Confidence: 99}},
+		"overtaken, one of long ago":      {[]uint16{3692, 3693, 2950, 3695, 3694, 3696, 3697, 3698}, Allocation{Kind: sequential, Delta: 1, Confidence: 90}},
+		"up by one, one of before":        {[]uint16{57062, 57063, 57064, 57065, 57066, 57067, 57068, 57056}, Allocation{Kind: sequential, Delta: 1, Confidence: 99}},
+		"up by one, starting over, stale": {[]uint16{65400, 65532, 65533, 65534, 65535, 1024, 1025, 1026}, Allocation{Kind: sequential, Delta: 1, Confidence: 99}},
+		"up by one, one far away":         {[]uint16{4000, 4001, 4002, 4003, 4004, 50000}, Allocation{Kind: sequential, Delta: 1, Confidence: 98}},
+		"up, some others at first":        {[]uint16{4000, 4010, 4011, 4012, 4013, 4014}, Allocation{Kind: sequential, Delta: 1, Confidence: 99, Background: 1800}},
+		"up, one lost of each half":       {[]uint16{4003, 4000, 4001, 4002, 4007, 4004, 4005, 4006}, Allocation{Kind: sequential, Delta: 1, Confidence: 90}},
+		"close together, no order":        {[]uint16{4001, 4090, 4002, 4060, 4030, 4010, 4080, 4005}, Allocation{Kind: block, Low: 3989, High: 4102, Confidence: 100}},
+		"a block":                         {[]uint16{4100, 4900, 4000, 4500, 4300, 4700, 4200, 4800}, Allocation{Kind: block, Low: 3872, High: 5028, Confidence: 99}},
+		"all ports":                       {[]uint16{4100, 54900, 14000, 34500, 64300, 24700, 44200, 34800}, Allocation{Kind: random}},
+		"all ports, few samples":          {[]uint16{40000, 20000, 60000}, Allocation{Kind: random}},
 	} {
 		got := InferAllocation(sightsOf(c.ports...))
 		if c.want.Kind == random {
@@ -216,6 +218,18 @@ func TestInferredAllocationIsRight(t *testing.T) {
 		if share := float64(right) / runs; share < model.least {
 			t.Errorf("%s: %.4f of %d were right, want %v", model.name, share, runs, model.least)
 		}
+	}
+}
+
+// A fresh port may be one that was a fresh port before.
+func TestPortThatWasTakenTwice(t *testing.T) {
+	sights := sightsOf(57173, 57174, 57175, 57176, 57174, 57177, 57178, 57179)
+	sights[4].Inside = sights[1].Inside
+	if a := InferAllocation(sights); a.Kind != proto.AllocationSequential || a.Delta != 1 || a.Background > 0 {
+		t.Errorf("%+v", a)
+	}
+	if ports := portsOf(sights); ports[len(ports)-1] != 57179 || len(ports) != 7 {
+		t.Errorf("%v", ports)
 	}
 }
 
