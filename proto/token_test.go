@@ -38,8 +38,14 @@ func TestSecretIsNotPrinted(t *testing.T) {
 		t.Fatal(err)
 	}
 	var log strings.Builder
-	slog.New(slog.NewJSONHandler(&log, nil)).Info("", "secret", s, "message", m)
-	slog.New(slog.NewTextHandler(&log, nil)).Info("", "secret", s, "message", m)
+	timeless := &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+		if a.Key == slog.TimeKey {
+			return slog.Attr{} // which has any digits
+		}
+		return a
+	}}
+	slog.New(slog.NewJSONHandler(&log, timeless)).Info("", "secret", s, "message", m)
+	slog.New(slog.NewTextHandler(&log, timeless)).Info("", "secret", s, "message", m)
 	printed := fmt.Sprintf("%v %+v %#v %s %x %q %s %v %+v %#v", s, s, s, s, s, s, asJSON, log.String(), m, m)
 	for _, leak := range []string{"abab", "ABAB", "171", "0xab"} {
 		if strings.Contains(printed, leak) {
