@@ -58,6 +58,11 @@ func (p *pace) take(now time.Time, n int) time.Duration {
 	return time.Duration(-p.tokens / p.rate * float64(time.Second))
 }
 
+// isUnused reports whether the pace is as good as a new one.
+func (p *pace) isUnused(now time.Time) bool {
+	return len(p.flights) == 0 && p.tokens+max(0, now.Sub(p.last)).Seconds()*p.rate >= p.burst
+}
+
 // takeNow uses one SYN up and returns 0 if it may leave now, and otherwise how long
 // to wait before asking again.
 func (p *pace) takeNow(now time.Time) time.Duration {
@@ -78,6 +83,7 @@ type Budget struct {
 	tokens float64
 	last   time.Time
 	paces  map[netip.Addr]*pace // of the addresses dialled lately, whatever the plan
+	crowd  pace                 // of all others together, where there are too many
 	guess  pace                 // of all volleys together, whomever they are for
 	held   int                  // sockets that dial, or have not heard of the peer yet
 }
@@ -89,14 +95,14 @@ const (
 
 // NewBudget returns a full budget.
 func NewBudget(now time.Time) *Budget {
-	return &Budget{tokens: budgetBurst, last: now, paces: make(map[netip.Addr]*pace), guess: newGuessPace(now)}
+	return &Budget{tokens: budgetBurst, last: now, paces: make(map[netip.Addr]*pace), crowd: newPace(now), guess: newGuessPace(now)}
 }
 
-// maxPaces bounds the addresses that a budget remembers; paceMemory is the time
-// after which a pace is a new one again.
+// maxPaces bounds the addresses that a budget remembers. So that no call takes long, each
+// new one has only so many of the others looked at, whether they are to be forgotten.
 const (
-	maxPaces   = 1024
-	paceMemory = time.Second
+	maxPaces = 1024
+	looks    = 8
 )
 
 // pace uses n SYNs to an address up and returns how long to wait before they may
@@ -110,18 +116,20 @@ func (b *Budget) pace(to netip.Addr, now time.Time, n int) time.Duration {
 	return b.paceLocked(to, now).take(now, n)
 }
 
-// paceLocked is an address's pace.
+// paceLocked is an address's pace. Where there are too many addresses, the new ones share
+// one, and so do all that are new until that is as good as unused: no address has
+// what is left of two.
 func (b *Budget) paceLocked(to netip.Addr, now time.Time) *pace {
-	p := b.paces[to]
-	if p == nil {
-		if len(b.paces) >= maxPaces {
-			b.forgetLocked(now)
-		}
-		fresh := newPace(now)
-		p = &fresh
-		b.paces[to] = p
+	if p := b.paces[to]; p != nil {
+		return p
 	}
-	return p
+	b.forgetLocked(now)
+	if len(b.paces) >= maxPaces || !b.crowd.isUnused(now) {
+		return &b.crowd
+	}
+	fresh := newPace(now)
+	b.paces[to] = &fresh
+	return &fresh
 }
 
 // guessing uses one SYN of the volleys' pace up and returns 0 if it may leave now,
@@ -148,11 +156,16 @@ func (b *Budget) aiming(now time.Time) time.Duration {
 	return wait
 }
 
-// forgetLocked drops the paces that are full again.
+// forgetLocked drops some of the paces that are as good as new ones, if there are any among
+// a few of them: a map is gone through from anywhere on.
 func (b *Budget) forgetLocked(now time.Time) {
+	seen := 0
 	for addr, p := range b.paces {
-		if now.Sub(p.last) > paceMemory && p.tokens >= 0 && len(p.flights) == 0 {
+		if p.isUnused(now) {
 			delete(b.paces, addr)
+		}
+		if seen++; seen == looks {
+			return
 		}
 	}
 }
