@@ -170,13 +170,8 @@ func (b *Budget) forgetLocked(now time.Time) {
 	}
 }
 
-// Take uses n SYNs up if the budget has one left, and reports whether it had.
-func (b *Budget) Take(now time.Time, n int) bool {
-	if b == nil {
-		return true
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
+// takeLocked uses n SYNs up if the budget has one left, and reports whether it had.
+func (b *Budget) takeLocked(now time.Time, n int) bool {
 	b.refillLocked(now)
 	if b.tokens < 1 {
 		return false

@@ -48,35 +48,35 @@ func TestPaceBurstThenSteady(t *testing.T) {
 func TestBudget(t *testing.T) {
 	b := NewBudget(epoch)
 	for range budgetBurst {
-		if !b.Take(epoch, 1) {
+		if !b.takeLocked(epoch, 1) {
 			t.Fatal("empty too early")
 		}
 	}
-	if b.Take(epoch, 1) {
+	if b.takeLocked(epoch, 1) {
 		t.Fatal("not empty")
 	}
-	if b.Take(epoch.Add(-time.Hour), 1) {
+	if b.takeLocked(epoch.Add(-time.Hour), 1) {
 		t.Error("an earlier time fills it")
 	}
 	later := epoch.Add(50 * time.Millisecond)
 	for i := range 10 {
-		if !b.Take(later, 1) {
+		if !b.takeLocked(later, 1) {
 			t.Fatalf("only %d after 50 ms", i)
 		}
 	}
-	if b.Take(later, 1) {
+	if b.takeLocked(later, 1) {
 		t.Error("more than 200 a second")
 	}
 	b.Return(3)
-	if !b.Take(later, 3) || b.Take(later, 1) {
+	if !b.takeLocked(later, 3) || b.takeLocked(later, 1) {
 		t.Error("returned SYNs are not what is there")
 	}
 	b.charge(later, 40)
-	if b.Take(later.Add(200*time.Millisecond), 1) {
+	if b.takeLocked(later.Add(200*time.Millisecond), 1) {
 		t.Error("what has left already was not counted")
 	}
 	b.Return(10 * budgetBurst)
-	if !b.Take(later, budgetBurst) || b.Take(later, 1) {
+	if !b.takeLocked(later, budgetBurst) || b.takeLocked(later, 1) {
 		t.Error("holds more than its burst")
 	}
 }
@@ -85,7 +85,9 @@ func TestNilBudgetIsWithoutBounds(t *testing.T) {
 	var b *Budget
 	b.Return(1)
 	b.charge(epoch, 1)
-	if !b.Take(epoch, 1000) {
-		t.Error("bounded")
+	for range 2 * maxConnecting {
+		if _, ok := b.dial(address(1), epoch); !ok || !b.hasRoom(leftBySalvos) {
+			t.Fatal("bounded")
+		}
 	}
 }

@@ -453,7 +453,7 @@ func TestGiveUpAfterTheLimitExpires(t *testing.T) {
 
 func TestEmptyBudgetWaits(t *testing.T) {
 	budget := NewBudget(epoch)
-	budget.Take(epoch, budgetBurst+20)
+	budget.takeLocked(epoch, budgetBurst+20)
 	r := newRig(t, func(c *Config) { c.Budget = budget })
 	r.pass(90 * time.Millisecond)
 	r.last0()
@@ -463,14 +463,14 @@ func TestEmptyBudgetWaits(t *testing.T) {
 
 func TestProofReturnsWhatTheBudgetGave(t *testing.T) {
 	budget := NewBudget(epoch)
-	budget.Take(epoch, budgetBurst)
+	budget.takeLocked(epoch, budgetBurst)
 	budget.Return(1)
 	r := newRig(t, func(c *Config) { c.Budget = budget })
 	r.pass(0)
 	s := r.last(1)
 	s.connect()
 	s.h.Received(proof())
-	if !budget.Take(epoch, 1) {
+	if !budget.takeLocked(epoch, 1) {
 		t.Error("the SYN was not returned")
 	}
 }

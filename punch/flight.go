@@ -28,34 +28,44 @@ const (
 	ordinaryRepeats = len(synSchedule)
 )
 
-// hasRoom reports whether one more socket may dial, with some left over.
+// hasRoom reports whether one more socket may dial, with some left over. By the time
+// that it does others may have taken the place: dial and shot look again.
 func (b *Budget) hasRoom(left int) bool {
 	if b == nil {
 		return true
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.held+left < maxConnecting
+	return b.hasRoomLocked(left)
 }
 
-// dialled counts a step's dial; SYNs count for its address.
-func (b *Budget) dialled(to netip.Addr, now time.Time) *flight {
+func (b *Budget) hasRoomLocked(left int) bool { return b.held+left < maxConnecting }
+
+// dial counts a step's dial, if there is room for it and a SYN left, which it uses up,
+// and reports whether there was; further SYNs count for its address.
+func (b *Budget) dial(to netip.Addr, now time.Time) (f *flight, ok bool) {
 	if b == nil {
-		return nil
+		return nil, true
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.flyLocked(b.paceLocked(to, now), now, ordinaryRepeats)
+	if !b.hasRoomLocked(0) || !b.takeLocked(now, 1) {
+		return nil, false
+	}
+	return b.flyLocked(b.paceLocked(to, now), now, ordinaryRepeats), true
 }
 
-// shot counts a volley's dial.
-func (b *Budget) shot(now time.Time) *flight {
+// shot counts a volley's dial, if there is room for it, and reports whether there was.
+func (b *Budget) shot(now time.Time) (f *flight, ok bool) {
 	if b == nil {
-		return nil
+		return nil, true
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.flyLocked(&b.guess, now, briefRepeats)
+	if !b.hasRoomLocked(leftBySalvos) {
+		return nil, false
+	}
+	return b.flyLocked(&b.guess, now, briefRepeats), true
 }
 
 func (b *Budget) flyLocked(p *pace, now time.Time, most int) *flight {

@@ -70,6 +70,7 @@ func TestRepeatedShotsUseThePaceUp(t *testing.T) {
 	for ms := range 6000 {
 		now := epoch.Add(time.Duration(ms) * time.Millisecond)
 		if b.guessing(now) == 0 {
+			b.held = 0 // there is room for any number
 			b.shot(now)
 			perSecond[ms/1000]++
 			perSecond[ms/1000+1]++ // a second later
@@ -110,7 +111,8 @@ func TestPlansShareTheSocketsOfANode(t *testing.T) {
 	b := NewBudget(epoch)
 	var others []*flight
 	for b.hasRoom(leftBySalvos) {
-		others = append(others, b.shot(epoch))
+		f, _ := b.shot(epoch)
+		others = append(others, f)
 	}
 	r := newLadderRig(t, sequentialNAT(1), steadyNAT(), 2, func(c *Config) { c.Budget = b })
 	r.pass(100 * ms)
@@ -136,5 +138,47 @@ func TestPlansShareTheSocketsOfANode(t *testing.T) {
 		if len(p.flights) > 0 {
 			t.Errorf("%d dials to %v are counted", len(p.flights), addr)
 		}
+	}
+}
+
+// Between the question whether there is room and the dial, other plans may have dialled.
+func TestTheLastPlaceIsTakenOnce(t *testing.T) {
+	b := NewBudget(epoch)
+	r := newLadderRig(t, sequentialNAT(1), steadyNAT(), 2, func(c *Config) { c.Budget = b })
+	v := r.exec.salvo
+	if v.began = epoch; !v.supply(epoch) || v.take(epoch) > 0 {
+		t.Fatal("nothing is dialled")
+	}
+	v.queue = append([]aim{{r.exec.targets[0].step.To.Addr.Port(), 0}}, v.queue...)
+	queued := len(v.queue) - 1
+	if v.shoot(epoch); len(v.queue) != queued || len(v.held) != 0 || b.held != 0 {
+		t.Errorf("what a step dials: %d of %d queued, %d dialled, %d sockets", len(v.queue), queued, len(v.held), b.held)
+	}
+	for b.hasRoom(leftBySalvos) {
+		b.shot(epoch)
+	}
+	if v.shoot(epoch); len(v.queue) != queued || len(v.held) != 0 || b.held != maxConnecting-leftBySalvos {
+		t.Errorf("%d of %d queued, %d dialled, %d sockets", len(v.queue), queued, len(v.held), b.held)
+	}
+	for n := range 2 * leftBySalvos {
+		if _, ok := b.dial(address(n), epoch); ok != (n < leftBySalvos) {
+			t.Errorf("step %d: dials %t", n, ok)
+		}
+	}
+	if b.held != maxConnecting {
+		t.Errorf("%d sockets", b.held)
+	}
+}
+
+// Who is not let dial has used no SYN of the node's up.
+func TestNoRoomCostsNothing(t *testing.T) {
+	b := NewBudget(epoch)
+	b.held = maxConnecting
+	if _, ok := b.dial(address(1), epoch); ok || b.tokens != budgetBurst {
+		t.Errorf("dials %t, %v SYNs left", ok, b.tokens)
+	}
+	b.held, b.tokens = 0, 0
+	if _, ok := b.dial(address(1), epoch); ok || b.held != 0 {
+		t.Errorf("dials %t, %d sockets", ok, b.held)
 	}
 }

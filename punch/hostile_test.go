@@ -86,7 +86,7 @@ func TestPacesAreForgotten(t *testing.T) {
 // whose SYN the system may repeat, which is not forgotten.
 func TestForgottenPacesGiveNothingAway(t *testing.T) {
 	b := NewBudget(epoch)
-	b.dialled(address(0), epoch)
+	b.dial(address(0), epoch)
 	var sent []time.Time
 	for ms := range 3000 {
 		now := epoch.Add(time.Duration(ms) * time.Millisecond)

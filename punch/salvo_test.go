@@ -442,7 +442,7 @@ func TestVolleysShareThePace(t *testing.T) {
 // A window is not rare, so it is the node's budget's, too.
 func TestWindowsUseTheBudgetUp(t *testing.T) {
 	b := NewBudget(epoch)
-	for b.Take(epoch, 1) {
+	for b.takeLocked(epoch, 1) {
 	}
 	r := newLadderRig(t, sequentialNAT(1), steadyNAT(), proto.Responder, func(c *Config) { c.Budget = b })
 	if r.pass(13 * ms); len(r.volleys()) > 3 {

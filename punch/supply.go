@@ -84,18 +84,22 @@ func (s *salvo) take(now time.Time) time.Duration {
 
 // shoot dials what is first in the queue.
 func (s *salvo) shoot(now time.Time) {
+	flight, ok := s.e.cfg.Budget.shot(now)
+	if !ok {
+		return // another plan has taken the last place: next time
+	}
 	if s.dials == 0 && s.v.Guesses() {
 		s.trace(Aimed, 0)
 	}
-	h := &shot{s: s, aim: s.queue[0], dialled: now, until: now.Add(micros(s.v.Hold)), ttl: s.ttl()}
+	h := &shot{s: s, aim: s.queue[0], dialled: now, until: now.Add(micros(s.v.Hold)), ttl: s.ttl(), flight: flight}
 	s.queue = s.queue[1:]
 	if s.isDialled(h.aim) {
+		flight.end(now)
 		return
 	}
 	s.dials++
 	s.syns++
 	s.held = append(s.held, h)
-	h.flight = s.e.cfg.Budget.shot(now)
 	h.sock = s.e.cfg.Sockets.Dial(s.to(h.aim), DialOptions{TTL: h.ttl, Slot: h.aim.slot, Brief: true}, h)
 }
 

@@ -144,7 +144,8 @@ func (t *target) dial() {
 		t.finish(errMaxSYNs)
 		return
 	}
-	if !t.e.cfg.Budget.hasRoom(0) || !t.e.cfg.Budget.Take(now, 1) {
+	flight, ok := t.e.cfg.Budget.dial(t.step.To.Addr.Addr(), now)
+	if !ok {
 		t.schedule(t.jitter(gapBudget))
 		return
 	}
@@ -154,7 +155,7 @@ func (t *target) dial() {
 	t.attempt, t.dialled, t.connected = t.e.attempts, now, false
 	t.dials++
 	t.trace(Dialled, nil)
-	t.flight = t.e.cfg.Budget.dialled(t.step.To.Addr.Addr(), now)
+	t.flight = flight
 	t.sock = t.e.cfg.Sockets.Dial(t.step.To.Addr, DialOptions{TTL: t.ttl(), From: t.step.From}, &attempt{t: t, number: t.attempt})
 	t.watch()
 }
