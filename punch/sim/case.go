@@ -15,6 +15,9 @@ type Case struct {
 	RTT    time.Duration
 	Jitter time.Duration // each packet between the peers takes up to that much longer
 	Loss   float64       // probability that a packet between the peers is lost
+	// Cut says of a packet between the peers that it is lost in any case; nil says it of
+	// none.
+	Cut func(segment) bool
 	// Near says that there is no router between the two sides: nothing on the
 	// way uses up a TTL.
 	Near bool

@@ -13,8 +13,9 @@ type link struct {
 	delay  time.Duration
 	jitter time.Duration // each segment takes up to that much longer
 	loss   float64
-	near   bool          // no router
-	last   time.Duration // when the one before arrives
+	cut    func(segment) bool // says what is lost in any case; nil is none
+	near   bool               // no router
+	last   time.Duration      // when the one before arrives
 	to     func(segment)
 	back   func(segment) // to where the segments come from
 	server func(segment) // takes what is for the server
@@ -27,7 +28,7 @@ func (l *link) send(s segment) {
 		}
 		return
 	}
-	lost := l.rng.Float64() < l.loss
+	lost := l.rng.Float64() < l.loss || l.cut != nil && l.cut(s)
 	delay := l.delay
 	if l.jitter > 0 {
 		delay += time.Duration(l.rng.Int64N(int64(l.jitter)))

@@ -124,8 +124,8 @@ type side struct {
 
 func newNet(c Case) *network {
 	n := &network{c: c, w: &world{}}
-	ab := &link{w: n.w, rng: source(c.Seed, 1), delay: c.RTT / 2, jitter: c.Jitter, loss: c.Loss, near: c.Near || c.Together}
-	ba := &link{w: n.w, rng: source(c.Seed, 2), delay: c.RTT - c.RTT/2, jitter: c.Jitter, loss: c.Loss, near: c.Near || c.Together}
+	ab := &link{w: n.w, rng: source(c.Seed, 1), delay: c.RTT / 2, jitter: c.Jitter, loss: c.Loss, cut: c.Cut, near: c.Near || c.Together}
+	ba := &link{w: n.w, rng: source(c.Seed, 2), delay: c.RTT - c.RTT/2, jitter: c.Jitter, loss: c.Loss, cut: c.Cut, near: c.Near || c.Together}
 	n.a = newSide(n.w, c.A, "A", proto.Initiator, insideA, outsideA, ab, c.Seed)
 	n.b = newSide(n.w, c.B, "B", proto.Responder, insideB, outsideB, ba, c.Seed)
 	toA, toB := func(s segment) { n.a.nat.fromOutside(s) }, func(s segment) { n.b.nat.fromOutside(s) }

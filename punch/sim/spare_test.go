@@ -138,6 +138,48 @@ func TestSparesAreLaterThanTheOthers(t *testing.T) {
 // two endpoints any more. Where a side lets everybody in, or all ports of an address, the other one has spare ports also
 // without a NAT that preserves them.
 func TestLostAnswerBehindAStrictNAT(t *testing.T) {
+	for _, name := range []string{"fullcone", "public", "cgn-eim", "rfc5382"} {
+		for seed := range uint64(4) {
+			r := Run(lostAnswer(profile(t, name), profile(t, "pfsense"), seed))
+			strict := r.A
+			if seed%2 == 0 {
+				strict = r.B
+			}
+			spare := slices.ContainsFunc(strict.Events, func(e punch.Event) bool { return e.Idea == punch.Spare && e.Kind == punch.Proven })
+			if !r.Direct || !spare || r.Elapsed > 3500*time.Millisecond {
+				t.Errorf("%s: direct %v after %v, by a spare port %v\n%s", name, r.Direct, r.Elapsed, spare, r.Explain())
+			}
+		}
+	}
+}
+
+// lostAnswer has the strict side's first SYN lost, and the answer to the one that the kernel
+// repeats after a second: the next answer would come after the dial has been given up.
+func lostAnswer(open, strict Profile, seed uint64) Case {
+	c := Cell{A: open, B: strict, RTT: 40 * time.Millisecond, Told: true}
+	from := outsideB
+	if seed%2 == 1 {
+		c.A, c.B = strict, open
+		from = outsideA
+	}
+	made := c.Case(seed + 1)
+	syns, answers := 0, 0
+	made.Cut = func(s segment) bool {
+		switch {
+		case s.opens() && s.src.Addr() == from:
+			syns++
+			return syns == 1
+		case s.flags == syn|ack && s.dst.Addr() == from:
+			answers++
+			return answers == 1
+		}
+		return false
+	}
+	return made
+}
+
+// Whatever is lost by chance, such a pair connects.
+func TestLossBehindAStrictNAT(t *testing.T) {
 	var list []Case
 	for _, name := range []string{"fullcone", "public", "cgn-eim", "rfc5382"} {
 		a, b := profile(t, name), profile(t, "pfsense")
@@ -158,9 +200,6 @@ func TestLostAnswerBehindAStrictNAT(t *testing.T) {
 	n, failed := direct(t, results)
 	if t.Logf("%d of %d direct, %d after 3 s; %s", n, len(list), late, times(results)); n < len(list) {
 		t.Errorf("not direct: %v", failed)
-	}
-	if late == 0 && !raceEnabled {
-		t.Error("nobody has needed a spare port")
 	}
 }
 
