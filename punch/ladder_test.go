@@ -182,7 +182,25 @@ func TestLadder(t *testing.T) {
 			if p.Hopeless != tt.hopeless {
 				t.Errorf("hopeless: %v, want %v", p.Hopeless, tt.hopeless)
 			}
+			checkWithoutNAT(t, tr)
 		})
+	}
+}
+
+// checkWithoutNAT checks the plans of parties that say they have no NAT, whatever their
+// reports say.
+func checkWithoutNAT(t *testing.T, tr proto.Transcript) {
+	t.Helper()
+	for _, lists := range [][2][]proto.Candidate{
+		{{host(obsA, 1)}, nil}, {nil, {host(obsB, 1)}}, {{host(obsA, 1)}, {host(obsB, 1)}},
+		{{host(obsA, 1)}, {host("10.0.0.1:5000", 1)}}, {{host("192.168.1.1:4000", 1)}, {host(obsB, 1)}},
+	} {
+		own := with(tr, lists[0], lists[1])
+		p, err := MakePlan(&own)
+		if err != nil {
+			t.Fatal(err)
+		}
+		checkPlan(t, &own, p)
 	}
 }
 

@@ -157,6 +157,8 @@ func goldens() map[string]golden {
 			Transcript: reports(transcript(obsA, obsB, 20_000, 20_000), filteringNAT(proto.FilteringEndpointIndependent), randomNAT())},
 		"guess": {Doc: "ports at random: 256 of them are opened, and guessed",
 			Transcript: reports(transcript(obsA, obsB, 20_000, 20_000), randomNAT(), steadyNAT())},
+		"guess-no-nat": {Doc: "no NAT, by the addresses, and a report of ports at random: what is reported counts, and there are no spare ports",
+			Transcript: reports(with(transcript(obsA, obsB, 20_000, 20_000), []proto.Candidate{host(obsA, 1)}, []proto.Candidate{host(obsB, 1)}), randomNAT(), steadyNAT())},
 		"guess-block": {Doc: "ports at random in a block",
 			Transcript: reports(transcript(obsA, obsB, 20_000, 20_000), silentNAT(), blockNAT(20480, 22527))},
 		"guess-proxy": {Doc: "a proxy's dials are refused: the guesses are held for them",

@@ -112,10 +112,10 @@ func (s Step) spared(from, to uint16, at uint32) Step {
 // that port: it is measured to be so, or has no reason to be otherwise.
 func (o *outlook) preserves() bool {
 	switch {
+	case o.nature != steady:
+		return false // whatever the addresses say
 	case !BehindNAT(o.party):
 		return true
-	case o.nature != steady:
-		return false
 	case o.nat.Allocation != proto.AllocationUnknown:
 		return o.nat.Allocation == proto.AllocationPreserving
 	}

@@ -96,6 +96,14 @@ func TestWhoHasSparePorts(t *testing.T) {
 		{"other ports are seen", ports("192.168.1.1:4001", "10.0.0.1:5001"), false, false},
 		{"no port is stated", func(tr *proto.Transcript) { tr.Initiator.Candidates, tr.Responder.Candidates = nil, nil }, false, false},
 		{"no NAT", ports(obsA, "10.0.0.1:5001"), true, false},
+		{"no NAT, and a report of other ports", func(tr *proto.Transcript) {
+			ports(obsA, "10.0.0.1:5000")(tr)
+			says(randomNAT(), nil)(tr)
+		}, false, false},
+		{"no NAT, and a report of other ports in sequence", func(tr *proto.Transcript) {
+			ports(obsA, obsB)(tr)
+			says(sequentialNAT(1), steadyNAT())(tr)
+		}, false, false},
 		{"measured to preserve, although another port is seen", func(tr *proto.Transcript) {
 			ports("192.168.1.1:4001", "10.0.0.1:5001")(tr)
 			says(preserving(), nil)(tr)
