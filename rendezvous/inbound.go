@@ -98,9 +98,9 @@ func (s *Server) probe(in *inbound) (kept bool) {
 // then on is a fresh goroutine, because this one's stack has grown.
 func (s *Server) admit(in *inbound, w *wire) (kept bool) {
 	in.raw.SetDeadline(time.Now().Add(handshakeTimeout))
-	w.turn = new(turn)
 	conn := tls.Server(w, s.tls)
-	if err := conn.Handshake(); err != nil {
+	took, err := handshake(conn, w)
+	if err != nil {
 		s.quiet(in, "TLS handshake failed", err)
 		return false
 	}
@@ -110,7 +110,7 @@ func (s *Server) admit(in *inbound, w *wire) (kept bool) {
 		return false
 	}
 	m := s.newMember(in, id, conn)
-	m.handshake, w.turn = w.turn.took, nil // the connection's reader and writer are two
+	m.handshake = took
 	in.raw.SetDeadline(time.Now().Add(registerTimeout))
 	reg, err := readRegister(conn)
 	if err != nil {

@@ -185,26 +185,6 @@ func (w *lateWriter) Write(b []byte) (int, error) {
 	return w.Conn.Write(b)
 }
 
-func TestTurn(t *testing.T) {
-	at := func(ms int) time.Time { return time.UnixMilli(1_000_000 + int64(ms)) }
-	var h turn
-	h.read(at(0)) // the ClientHello
-	if h.took != 0 {
-		t.Errorf("%v before anything was written", h.took)
-	}
-	h.wrote = at(5)
-	h.read(at(45))
-	h.read(at(46)) // more of the same flight
-	if h.took != 40*time.Millisecond {
-		t.Errorf("it took %v", h.took)
-	}
-	h.wrote = at(50) // a HelloRetryRequest was before
-	h.read(at(350))
-	if h.took != 40*time.Millisecond {
-		t.Errorf("after a longer one it took %v", h.took)
-	}
-}
-
 func TestRoundTrip(t *testing.T) {
 	var r roundTrip
 	if r.micros() != 0 {

@@ -16,8 +16,8 @@ import (
 // too.
 type wire struct {
 	net.Conn
-	first []byte // still to be read
-	turn  *turn  // nil but during a server's handshake, which is one goroutine's
+	first []byte     // still to be read
+	wrote *time.Time // of the last write; nil but during a server's handshake, which is one goroutine's
 }
 
 func (w *wire) Read(b []byte) (int, error) {
@@ -26,11 +26,7 @@ func (w *wire) Read(b []byte) (int, error) {
 		w.first = w.first[n:]
 		return n, nil
 	}
-	n, err := w.Conn.Read(b)
-	if w.turn != nil && n > 0 {
-		w.turn.read(time.Now())
-	}
-	return n, err
+	return w.Conn.Read(b)
 }
 
 func (w *wire) Write(b []byte) (int, error) {
@@ -38,8 +34,8 @@ func (w *wire) Write(b []byte) (int, error) {
 	if err := w.SetWriteDeadline(now.Add(stallTimeout)); err != nil {
 		return 0, err
 	}
-	if w.turn != nil {
-		w.turn.wrote = now
+	if w.wrote != nil {
+		*w.wrote = now
 	}
 	return w.Conn.Write(b)
 }

@@ -1,6 +1,7 @@
 package rendezvous
 
 import (
+	"crypto/tls"
 	"math"
 	"time"
 )
@@ -43,17 +44,13 @@ func (r *roundTrip) micros() uint32 {
 	return least
 }
 
-// turn measures how long the client takes to answer in a TLS handshake. Its zero value
-// has not measured yet.
-type turn struct {
-	wrote time.Time     // zero unless an answer is due
-	took  time.Duration // 0 is not measured
-}
-
-// read notes that something has been read.
-func (t *turn) read(now time.Time) {
-	if d := max(now.Sub(t.wrote), 1); !t.wrote.IsZero() && (t.took == 0 || d < t.took) {
-		t.took = d
-	}
-	t.wrote = time.Time{}
+// handshake does a server's TLS handshake and returns how long the client has taken to
+// answer its last flight. The answer ends with the Finished message, which depends on that
+// flight: nothing that a client sends early makes its round trip shorter.
+func handshake(conn *tls.Conn, w *wire) (took time.Duration, err error) {
+	var wrote time.Time
+	w.wrote = &wrote
+	err = conn.Handshake()
+	w.wrote = nil // from here on the connection's reader and writer are two
+	return max(time.Since(wrote), 1), err
 }
