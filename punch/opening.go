@@ -13,7 +13,8 @@ import "github.com/peerd/peerd/proto"
 // a round trip after the other do just that, and machines that are busy are late by
 // some milliseconds: in the lab it was one of 300 pairs.
 //
-// So, from plan version 3 on:
+// So, from plan version 3 on, where the initiator is who is heard first (where only the
+// responder's dials can arrive, in version 4, the two change places; see climb):
 //
 //   - The initiator's first dial is deaf: its SYN has half of the usual TTL, and
 //     the socket takes in nothing that has no more than that, as the SYN has in the
@@ -21,8 +22,8 @@ import "github.com/peerd/peerd/proto"
 //     happens. Both sides cannot be so, for the peer's SYN must come with more.
 //   - Where the round trip is not long against that lateness, the responder's first
 //     dial is quiet: nothing refuses it, and nobody hears of it. The initiator's SYN
-//     meets it and is answered as soon as if it had been heard. It is the initiator
-//     that is heard because that speaks first on the connection, too.
+//     meets it and is answered as soon as if it had been heard. Where either may be, it is the
+//     initiator that is heard because that speaks first on the connection, too.
 //   - A NAT that forgets its entry at the ICMP error that ends a quiet SYN, or that
 //     is behind another one, is still closed then. So the responder is heard after a
 //     while, when nothing comes. It may be refused only by a NAT that has forgotten

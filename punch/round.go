@@ -9,7 +9,8 @@ import "time"
 // that is less than the burst takes. Since nobody knows the difference, the
 // bursts of successive rounds are spread over more and more time.
 
-// spreads are the least times from one dial of a round to the next, by turns.
+// spreads are the times from one dial of a round to the next, by turns: on average, and from
+// half of that to one and a half times that.
 var spreads = [...]time.Duration{0, time.Millisecond, 8 * time.Millisecond}
 
 // nextInRounds is how long to wait after a refusal. What the pace gives back
