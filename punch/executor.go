@@ -275,7 +275,7 @@ func (e *Executor) hopeless(err error) error {
 	case e.apart:
 		return &HopelessError{Reason: NoHairpin, Err: err}
 	case e.cfg.Plan.NoGuess != 0:
-		return &HopelessError{Reason: e.cfg.Plan.NoGuess, Role: e.cfg.Role, Err: err}
+		return &HopelessError{Reason: e.cfg.Plan.NoGuess, Role: e.cfg.Role, Dialled: true, Err: err}
 	case e.forbids != nil:
 		return &HopelessError{Missing: e.forbids, Err: err}
 	}

@@ -3,6 +3,7 @@ package punch
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/peerd/peerd/proto"
 )
@@ -34,15 +35,22 @@ const (
 	BothNoGuess
 )
 
+// What is said of guesses that are switched off: where plain dials cannot do, and where for
+// all that is known they might have done and have not.
+const (
+	onlyGuesses = "only guessing ports could connect the two"
+	alsoGuesses = "plain dials have failed, guessing ports might connect the two"
+)
+
 var hopeless = [...]struct{ word, reason string }{
 	{},
 	{"both-unpredictable", "both NATs give each connection another port, which cannot be predicted"},
 	{"both-strict", "both NATs refuse connections from outside, also where this side has dialled there"},
 	{"both-proxied", "proxies complete the connections of both sides, and neither reaches the other"},
 	{"no-hairpin", "both sides are behind one NAT that keeps them from each other, and have no local network in common"},
-	{"initiator-no-guess", "only guessing ports could connect the two, and the initiator has that switched off (--no-guess)"},
-	{"responder-no-guess", "only guessing ports could connect the two, and the responder has that switched off (--no-guess)"},
-	{"both-no-guess", "only guessing ports could connect the two, and both sides have that switched off (--no-guess)"},
+	{"initiator-no-guess", onlyGuesses + ", and the initiator has that switched off (--no-guess)"},
+	{"responder-no-guess", onlyGuesses + ", and the responder has that switched off (--no-guess)"},
+	{"both-no-guess", onlyGuesses + ", and both sides have that switched off (--no-guess)"},
 }
 
 // String is the reason in a sentence, or "".
@@ -60,9 +68,9 @@ func (h Hopeless) For(role proto.Role) string {
 	case !known || role == 0:
 		return h.String()
 	case side == role:
-		return "only guessing ports could connect the two, and this side has that switched off (--no-guess)"
+		return onlyGuesses + ", and this side has that switched off (--no-guess)"
 	}
-	return "only guessing ports could connect the two, and the peer has that switched off (--no-guess)"
+	return onlyGuesses + ", and the peer has that switched off (--no-guess)"
 }
 
 // MarshalText makes the reason a word in JSON.
@@ -84,23 +92,31 @@ func (h *Hopeless) UnmarshalText(word []byte) error {
 	return fmt.Errorf("no reason is called %q", word)
 }
 
-// HopelessError says that a plan has ended early because nothing better than
-// its one round of plain dials could work.
+// HopelessError says that a plan has ended early because nothing better than its one
+// round of plain dials could work, or that it has ended without what might have
+// helped.
 type HopelessError struct {
 	Reason Hopeless   // why nothing could; or else Missing says it
 	Role   proto.Role // of this side, for the words; 0 is neither
 	// Missing is why this side has left out what could: what Config.AllowGuess or
 	// Config.Admit has returned, or that the sockets cannot do it.
 	Missing error
+	// Dialled means that plain dials might have connected the two, and have had the whole plan
+	// for that.
+	Dialled bool
 	Err     error // what was tried nevertheless
 }
 
 // Short gives the reason alone.
 func (e *HopelessError) Short() string {
-	if e.Reason != 0 {
-		return e.Reason.For(e.Role)
+	if e.Reason == 0 {
+		return e.Missing.Error()
 	}
-	return e.Missing.Error()
+	reason := e.Reason.For(e.Role)
+	if rest, ok := strings.CutPrefix(reason, onlyGuesses); ok && e.Dialled {
+		return alsoGuesses + rest
+	}
+	return reason
 }
 
 // Error gives the reason, and then what was tried nevertheless.

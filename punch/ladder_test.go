@@ -410,6 +410,10 @@ func TestNoGuessSaysWhose(t *testing.T) {
 			if !strings.HasSuffix(hopeless.Short(), want) {
 				t.Errorf("%v: %q, want %q", role, hopeless.Short(), want)
 			}
+			start := map[bool]string{true: "only guessing ports could connect", false: "plain dials have failed, guessing ports might connect"}[p.Hopeless != 0]
+			if !strings.HasPrefix(hopeless.Short(), start) {
+				t.Errorf("%v: %q, want %q…", role, hopeless.Short(), start)
+			}
 			r.exec.Stop()
 		}
 	}
