@@ -83,6 +83,7 @@ type Budget struct {
 	tokens float64
 	last   time.Time
 	paces  map[netip.Addr]*pace // of the addresses dialled lately, whatever the plan
+	order  []netip.Addr         // of paces: whose turn it is to be looked at
 	crowd  pace                 // of all others together, where there are too many
 	guess  pace                 // of all volleys together, whomever they are for
 	held   int                  // sockets that dial, or have not heard of the peer yet
@@ -128,7 +129,7 @@ func (b *Budget) paceLocked(to netip.Addr, now time.Time) *pace {
 		return &b.crowd
 	}
 	fresh := newPace(now)
-	b.paces[to] = &fresh
+	b.paces[to], b.order = &fresh, append(b.order, to)
 	return &fresh
 }
 
@@ -156,16 +157,15 @@ func (b *Budget) aiming(now time.Time) time.Duration {
 	return wait
 }
 
-// forgetLocked drops some of the paces that are as good as new ones, if there are any among
-// a few of them: a map is gone through from anywhere on.
+// forgetLocked drops those of a few paces that are as good as new ones. All have their turn.
 func (b *Budget) forgetLocked(now time.Time) {
-	seen := 0
-	for addr, p := range b.paces {
-		if p.isUnused(now) {
+	for range min(looks, len(b.order)) {
+		addr := b.order[0]
+		b.order = b.order[1:]
+		if b.paces[addr].isUnused(now) {
 			delete(b.paces, addr)
-		}
-		if seen++; seen == looks {
-			return
+		} else {
+			b.order = append(b.order, addr)
 		}
 	}
 }

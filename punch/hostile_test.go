@@ -79,6 +79,9 @@ func TestPacesAreForgotten(t *testing.T) {
 		if len(b.paces) > maxPaces {
 			t.Fatalf("%d addresses are remembered", len(b.paces))
 		}
+		if len(b.order) != len(b.paces) {
+			t.Fatalf("%d of %d have a turn", len(b.order), len(b.paces))
+		}
 	}
 }
 
