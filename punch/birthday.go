@@ -62,7 +62,7 @@ func (p *Plan) guess(changing, still *outlook) {
 			// proxy's SYN that has to find a guess, and the more of them are held, the likelier.
 			guess.Hold = max(guess.Hold, holdStrictly)
 		}
-		if still.isPoisoned() {
+		if still.isPoisoned() && !reserve {
 			p.lieInWait(changing, spread, guess)
 		}
 	}

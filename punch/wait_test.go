@@ -41,6 +41,23 @@ func TestGuessesLieInWait(t *testing.T) {
 	}
 }
 
+// Where a plain dial may do, guesses come after it, and so do not wait for a proxy that
+// dials first.
+func TestNoLieInWaitWithAReserve(t *testing.T) {
+	for _, f := range []proto.NATFiltering{proto.FilteringUnknown, proto.FilteringAddressPortDependent} {
+		tr := reports(transcript(obsA, obsB, 20_000, 20_000), proxiedRandom(), edited(poisonedNAT(), func(r *proto.NATReport) { r.Filtering = f }))
+		p, err := MakePlan(&tr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		spread, guess, first := p.InitiatorVolley, p.ResponderVolley, p.Initiator[0]
+		waits := f == proto.FilteringAddressPortDependent
+		if guess.Reserve == waits || spread.Renewed != waits || (guess.Sockets > 0) != waits || (first.At > p.Start) != waits || !waits && first.At >= guess.At {
+			t.Errorf("filtering %v: dials at %d, %+v, %+v", f, first.At, spread, guess)
+		}
+	}
+}
+
 // The same ports are dialled again before the kernel would repeat the SYNs, and nothing
 // else is: a port that is new to the NAT may be taken by then.
 func TestGuessesInWaitStay(t *testing.T) {
