@@ -29,6 +29,7 @@ type salvo struct {
 	ends  time.Time // when the round is over
 
 	dials, refusals int
+	unsent          int // of the dials
 	hits            int // dials that have connected
 	syns            int // retransmissions of dials that have ended included
 	refused         bool
@@ -131,8 +132,8 @@ func later(a, b time.Time) time.Time {
 // following is when there is something to do again.
 func (s *salvo) following(now time.Time) time.Time {
 	at := now.Add(micros(s.v.Hold))
-	if len(s.held) > 0 {
-		at = s.held[0].until
+	for _, h := range s.held {
+		at = earlier(at, h.until)
 	}
 	switch {
 	case s.spent:
@@ -161,7 +162,7 @@ func (s *salvo) expire(now time.Time) {
 		if now.Before(h.until) {
 			continue
 		}
-		if now.Sub(h.dialled) < answeredFor+4*micros(s.e.cfg.Plan.RTT) && h.sock.Answered() {
+		if !h.idle && now.Sub(h.dialled) < answeredFor+4*micros(s.e.cfg.Plan.RTT) && h.sock.Answered() {
 			s.held = append(slices.DeleteFunc(s.held, func(o *shot) bool { return o == h }), h) // it is about to connect
 			h.until = now.Add(max(answeredPoll, micros(s.e.cfg.Plan.RTT)))
 			continue
@@ -262,7 +263,7 @@ func (s *salvo) resume() {
 // finish ends the salvo.
 func (s *salvo) finish() {
 	s.done = true
-	s.trace(Spent, s.dials)
+	s.trace(Spent, s.dials-s.unsent)
 	s.e.expireIfExhausted()
 }
 
@@ -287,5 +288,5 @@ func (s *salvo) summary() string {
 	if s == nil {
 		return ""
 	}
-	return fmt.Sprintf("; %v at %v: %d dials, %d of them refused, %d connected", s.v.Idea, s.v.To.Addr.Addr(), s.dials, s.refusals, s.hits)
+	return fmt.Sprintf("; %v at %v: %d dials, %d of them refused, %d connected", s.v.Idea, s.v.To.Addr.Addr(), s.dials-s.unsent, s.refusals, s.hits)
 }

@@ -16,10 +16,14 @@ type shot struct {
 	ttl     int
 	flight  *flight
 	hit     *attempt // once it is a target's
+	idle    bool     // nothing was sent: it waits for its turn, see putOff
 }
 
 // retransmissions returns how many SYNs the dial under way has repeated.
 func (h *shot) retransmissions() int {
+	if h.idle {
+		return 0
+	}
 	return min(briefRepeats, resentWithin(h.s.e.cfg.Clock.Now().Sub(h.dialled)))
 }
 
@@ -82,7 +86,11 @@ func (h *shot) Failed(err error) {
 		h.hitFailed(err)
 		return
 	}
-	if !slices.Contains(s.held, h) {
+	if !slices.Contains(s.held, h) || h.idle {
+		return
+	}
+	if errors.Is(err, ErrTupleInUse) {
+		s.putOff(h)
 		return
 	}
 	s.drop(h)
@@ -101,6 +109,25 @@ func (h *shot) hitFailed(err error) {
 	h.hit.Failed(err)
 	if waiting && h.s.v.Completed {
 		h.s.requeue(h.aim)
+	}
+}
+
+// inUseFor is how long a shot waits whose 4-tuple this host has in use.
+const inUseFor = 100 * time.Millisecond
+
+// putOff has a shot of which no SYN has left dialled again later.
+func (s *salvo) putOff(h *shot) {
+	h.idle = true
+	s.unsent++
+	s.syns--
+	if s.v.Sockets == 0 {
+		s.drop(h) // there are other ports
+		return
+	}
+	now := s.e.cfg.Clock.Now()
+	h.flight.end(now)
+	if h.until = now.Add(inUseFor); s.stop != nil {
+		s.wake(s.following(now))
 	}
 }
 

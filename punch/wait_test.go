@@ -58,6 +58,34 @@ func TestNoLieInWaitWithAReserve(t *testing.T) {
 	}
 }
 
+// A guess whose 4-tuple something on this host still has is made later; none of its
+// SYNs has left.
+func TestGuessInWaitWhoseTupleIsInUse(t *testing.T) {
+	r := newLadderRig(t, proxiedRandom(), poisonedNAT(), proto.Responder, func(c *Config) { c.Quiet = true })
+	r.pass(700 * ms) // all have been made
+	busy := r.volleys()[0].to
+	before := r.exec.SYNs()
+	r.volleys()[0].fail(ErrTupleInUse)
+	if n := r.exec.SYNs(); n != before-1 {
+		t.Errorf("%d SYNs, %d with one that has not left", n, before)
+	}
+	since, tries := r.now, 0
+	for range 180 {
+		r.pass(ms)
+		if s := r.volleys()[len(r.volleys())-1]; s.to == busy && s.connecting() {
+			if tries++; s.at.Sub(since) < inUseFor || s.at.Sub(since) > inUseFor+20*ms {
+				t.Errorf("dialled again after %v", s.at.Sub(since))
+			}
+			since = r.now
+			s.fail(ErrTupleInUse)
+		}
+	}
+	if tries != 1 {
+		t.Errorf("dialled again %d times, want once", tries)
+	}
+	r.exec.Stop()
+}
+
 // The same ports are dialled again before the kernel would repeat the SYNs, and nothing
 // else is: a port that is new to the NAT may be taken by then.
 func TestGuessesInWaitStay(t *testing.T) {
