@@ -163,6 +163,8 @@ func goldens() map[string]golden {
 			Transcript: reports(transcript(obsA, obsB, 20_000, 20_000), silentNAT(), blockNAT(20480, 22527))},
 		"guess-proxy": {Doc: "a proxy's dials are refused: the guesses are held for them",
 			Transcript: reports(transcript(obsA, obsB, 20_000, 20_000), resetNAT(), edited(randomNAT(), func(r *proto.NATReport) { r.Proxied = proto.TruthYes }))},
+		"guess-wait": {Doc: "an early SYN of a proxy's would take a port from a guess: the guesses are there first and stay, the proxy's side follows and dials again and again",
+			Transcript: reports(transcript(obsA, obsB, 20_000, 20_000), poisonedNAT(), edited(randomNAT(), func(r *proto.NATReport) { r.Proxied = proto.TruthYes }))},
 		"no-guess": {Doc: "only a guess could connect the two, and the responder makes none: one round of plain dials",
 			Transcript: noGuesses(reports(transcript(obsA, obsB, 20_000, 20_000), randomNAT(), steadyNAT()))},
 		"no-guess-plain": {Doc: "the same, but plain dials may do, as nothing is known of the responder's NAT",
