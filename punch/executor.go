@@ -34,9 +34,9 @@ type Config struct {
 	Deaf, Sequential bool
 	// OtherPorts says that Sockets can dial from other local ports.
 	OtherPorts bool
-	// AllowGuess is asked when the first SYN is due with which this side guesses ports,
-	// or has its own guessed, of thousands; it returns why it must not, or nil. A nil
-	// AllowGuess allows it.
+	// AllowGuess is asked when the first SYN is due with which either side guesses ports,
+	// or has its own guessed, of thousands; it returns why this one must not, or nil. A
+	// nil AllowGuess allows it.
 	AllowGuess func() error
 	// Budget is the node's; nil is without bounds.
 	Budget *Budget
@@ -104,7 +104,7 @@ func (e *Executor) Begin() {
 		}
 		e.apart = e.apart && t.step.To.Kind == proto.Observed
 		if e.rota.length == 0 {
-			t.after(e.until(t.step.At), t.begin)
+			e.await(t)
 		}
 	}
 	e.unlimit = e.cfg.Clock.AfterFunc(e.until(e.lasts()), e.limit)
@@ -121,9 +121,24 @@ func (e *Executor) Begin() {
 	e.expireIfExhausted()
 }
 
-// forbid leaves the volley out, which was about to begin.
+// await has a step begin in its time, or at the plan's start where it would have waited
+// for a volley that this side leaves out.
+func (e *Executor) await(t *target) {
+	at := t.step.At
+	if e.lacksVolley() {
+		at = e.cfg.Plan.Start
+	}
+	t.after(e.until(at), t.begin)
+}
+
+// forbid leaves the volley out, which was about to begin at one side or the other.
 func (e *Executor) forbid(err error) {
 	e.salvo, e.forbids = nil, err
+	for _, t := range e.targets {
+		if t.dials == 0 && !t.done && t.stop != nil {
+			e.await(t)
+		}
+	}
 	e.traceForbidden()
 	e.unlimit()
 	e.unlimit = e.cfg.Clock.AfterFunc(e.until(e.lasts()), e.limit)
@@ -135,11 +150,15 @@ func (e *Executor) traceForbidden() {
 	e.trace(Event{Kind: Skipped, To: v.To, Idea: v.Idea, Err: e.forbids})
 }
 
+// lacksVolley reports whether this side leaves out what the plan depends on.
+func (e *Executor) lacksVolley() bool {
+	return e.forbids != nil && !e.cfg.Plan.Volley(e.cfg.Role).Reserve
+}
+
 // lasts is the plan's limit, or an earlier one where this side leaves out what the
 // plan depends on.
 func (e *Executor) lasts() uint32 {
-	depends := e.forbids != nil && !e.cfg.Plan.Volley(e.cfg.Role).Reserve
-	if !depends && !e.apart {
+	if !e.lacksVolley() && !e.apart {
 		return e.cfg.Plan.Limit
 	}
 	return min(e.cfg.Plan.Limit, e.cfg.Plan.Start+e.cfg.Plan.RTT+hopelessTime)

@@ -33,6 +33,7 @@ type salvo struct {
 	hits            int // dials that have connected
 	syns            int // retransmissions of dials that have ended included
 	refused         bool
+	asked           bool // whether it may begin
 	spent           bool // nothing more is dialled
 	done            bool // and nothing is held
 }
@@ -61,8 +62,11 @@ func (e *Executor) newSalvo() (s *salvo, forbidden error) {
 	return &salvo{e: e, v: v, pace: newGuessPace(e.cfg.Clock.Now())}, nil
 }
 
-// begin waits for the first shot.
-func (s *salvo) begin() { s.wake(s.e.cfg.Clock.Now().Add(s.e.until(s.v.At))) }
+// begin waits until either side's volley begins.
+func (s *salvo) begin() { s.wakeAt(s.e.cfg.Plan.volleysFrom()) }
+
+// wakeAt sets the timer to a moment of the plan.
+func (s *salvo) wakeAt(at uint32) { s.wake(s.e.cfg.Clock.Now().Add(s.e.until(at))) }
 
 // wake sets the salvo's only timer.
 func (s *salvo) wake(at time.Time) {
@@ -87,8 +91,7 @@ func (s *salvo) work() {
 	s.stop = nil
 	now := s.e.cfg.Clock.Now()
 	if s.began.IsZero() {
-		if err := s.ask(); err != nil {
-			s.e.forbid(err)
+		if !s.mayBegin() {
 			return
 		}
 		s.began, s.next = now, now
@@ -110,8 +113,30 @@ func (s *salvo) work() {
 	s.wake(s.following(now))
 }
 
+// mayBegin reports whether the first shot is due. It asks when the other side's is, which
+// may be earlier: a side that must not is to know then that nothing can come of the plan.
+func (s *salvo) mayBegin() bool {
+	if from := s.e.cfg.Plan.volleysFrom(); s.e.until(from) > 0 {
+		s.wakeAt(from)
+		return false
+	}
+	if err := s.ask(); err != nil {
+		s.e.forbid(err)
+		return false
+	}
+	if s.e.until(s.v.At) > 0 {
+		s.wakeAt(s.v.At)
+		return false
+	}
+	return true
+}
+
 // ask returns why a volley that is about to begin must not.
 func (s *salvo) ask() error {
+	if s.asked {
+		return nil
+	}
+	s.asked = true
 	if !s.v.Guesses() || s.e.cfg.AllowGuess == nil {
 		return nil
 	}

@@ -18,6 +18,17 @@ func (p *Plan) setVolley(r proto.Role, v *Volley) {
 	p.ResponderVolley = v
 }
 
+// volleysFrom is when the first volley begins, whichever side's; there is one.
+func (p *Plan) volleysFrom() uint32 {
+	from := p.Limit
+	for _, v := range []*Volley{p.InitiatorVolley, p.ResponderVolley} {
+		if v != nil {
+			from = min(from, v.At)
+		}
+	}
+	return from
+}
+
 // Volley is a number of dials to ports, or from ports, of which one may do. All
 // of them go to the address at which the server has observed the peer.
 type Volley struct {

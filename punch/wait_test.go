@@ -1,6 +1,7 @@
 package punch
 
 import (
+	"errors"
 	"testing"
 	"time"
 
@@ -56,6 +57,41 @@ func TestNoLieInWaitWithAReserve(t *testing.T) {
 			t.Errorf("filtering %v: dials at %d, %+v, %+v", f, first.At, spread, guess)
 		}
 	}
+}
+
+// A proxy's side that may not have its ports guessed knows that when the other side
+// begins to, dials plainly then, and does not wait for what does not come.
+func TestNoWaitForGuessesThatAreNotAllowed(t *testing.T) {
+	errOff := errors.New("switched off")
+	for name, edit := range map[string]func(*Config){
+		"not allowed":    func(c *Config) { c.AllowGuess = func() error { return errOff } },
+		"no other ports": func(c *Config) { c.OtherPorts = false },
+	} {
+		r := newLadderRig(t, proxiedRandom(), poisonedNAT(), proto.Initiator, edit)
+		if r.pass(ms); len(r.socks) != 1 {
+			t.Errorf("%s: %d dials at the start", name, len(r.socks))
+		}
+		r.pass(240 * ms)
+		var hopeless *HopelessError
+		if !errors.As(r.ended, &hopeless) || hopeless.Missing == nil || len(r.volleys()) > 0 {
+			t.Errorf("%s: %d dials, ended with %v", name, len(r.volleys()), r.ended)
+		}
+	}
+	asked := 0
+	r := newLadderRig(t, proxiedRandom(), poisonedNAT(), proto.Initiator, func(c *Config) {
+		c.AllowGuess = func() error { asked++; return nil }
+	})
+	if r.pass(ms); asked != 1 {
+		t.Errorf("asked %d times when the other side begins", asked)
+	}
+	at := r.cfg.Plan.InitiatorVolley.At - r.cfg.Plan.Start
+	if r.pass(micros(at) - 2*ms); len(r.socks) > 0 {
+		t.Errorf("%d dials before the guesses are there", len(r.socks))
+	}
+	if r.pass(10 * ms); asked != 1 || len(r.volleys()) == 0 || len(r.volleys()) == len(r.socks) {
+		t.Errorf("%d dials, %d of them plain, asked %d times", len(r.volleys()), len(r.socks)-len(r.volleys()), asked)
+	}
+	r.exec.Stop()
 }
 
 // A guess whose 4-tuple something on this host still has is made later; none of its
