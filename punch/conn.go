@@ -154,11 +154,19 @@ func (n netSockets) connect(ctx context.Context, s *netSocket, h Handler) {
 		return
 	}
 	var preamble [proto.PreambleSize]byte
-	if _, err := io.ReadFull(s.raw, preamble[:]); err != nil {
-		s.post(func() { h.Failed(fmt.Errorf("%w: %v", ErrHungUp, err)) })
+	if n, err := io.ReadFull(s.raw, preamble[:]); err != nil {
+		s.post(func() { h.Failed(hungUp(n, err)) })
 		return
 	}
 	s.post(func() { h.Received(preamble[:]) })
+}
+
+// hungUp is the error of a connection that has ended after so many bytes.
+func hungUp(bytes int, err error) error {
+	if bytes > 0 {
+		return fmt.Errorf("%w, and %w: %v", ErrHungUp, ErrStranger, err)
+	}
+	return fmt.Errorf("%w: %v", ErrHungUp, err)
 }
 
 // connected tells h of the connection, and reports whether it was wanted.

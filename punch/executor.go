@@ -41,7 +41,8 @@ type Config struct {
 	// Budget is the node's; nil is without bounds.
 	Budget *Budget
 	// Connected is told of each dial that completed, with its attempt's number;
-	// nothing is proven yet, but the preamble has been sent. Nil ignores it.
+	// nothing is proven yet, but the preamble has been sent. Of those that something on
+	// the way completes by itself it is told just before Proven. Nil ignores it.
 	Connected func(s Socket, attempt int)
 	// Proven is told of each connection whose other end knows the introduction.
 	Proven func(Socket)

@@ -70,7 +70,7 @@ func Start(cfg RunConfig) (*Run, error) {
 	}
 	r := &Run{cfg: cfg, loop: newLoop(), ended: make(chan struct{})}
 	// Room for every connection that can be alive at a time.
-	r.conns = make(chan *Conn, 4*proto.MaxCandidates+maxSpread)
+	r.conns = make(chan *Conn, 4*proto.MaxCandidates)
 	own := cfg.Transcript.Party(cfg.Role)
 	r.exec = NewExecutor(Config{
 		Plan: plan, Role: cfg.Role,
@@ -90,7 +90,8 @@ func Start(cfg RunConfig) (*Run, error) {
 }
 
 // Conns delivers every connection as soon as it is established at this end;
-// its Read waits for the proof. Whoever receives a Conn owns it: it is either
+// its Read waits for the proof. Hundreds that something on the way completes by itself
+// (Volley.Completed) are left out until they are proven. Whoever receives a Conn owns it: it is either
 // used, or closed and, if it had been proven, reported to GiveUp.
 func (r *Run) Conns() <-chan *Conn { return r.conns }
 

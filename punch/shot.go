@@ -44,7 +44,7 @@ func (h *shot) Connected() {
 		return
 	}
 	s.e.attempts++
-	t := &target{e: s.e, step: Step{To: s.v.To, Idea: s.v.Idea, Once: true}, hit: true, sock: h.sock, attempt: s.e.attempts, dialled: s.e.cfg.Clock.Now(), dials: 1, flight: h.flight}
+	t := &target{e: s.e, step: Step{To: s.v.To, Idea: s.v.Idea, Once: true}, hit: true, late: s.v.Completed, sock: h.sock, attempt: s.e.attempts, dialled: s.e.cfg.Clock.Now(), dials: 1, flight: h.flight}
 	t.step.To.Addr = s.to(h.aim)
 	s.e.targets = append(s.e.targets, t)
 	s.hits++
@@ -74,8 +74,12 @@ func (e *Executor) unproven() (n int) {
 
 // Received implements Handler.
 func (h *shot) Received(preamble []byte) {
-	if h.hit != nil {
-		h.hit.Received(preamble)
+	if h.hit == nil {
+		return
+	}
+	h.hit.Received(preamble)
+	if h.hit.t.done { // it was not the other side's
+		h.s.meetStranger()
 	}
 }
 
@@ -107,8 +111,40 @@ func (h *shot) Failed(err error) {
 func (h *shot) hitFailed(err error) {
 	waiting := h.hit.current()
 	h.hit.Failed(err)
+	if errors.Is(err, ErrStranger) {
+		h.s.meetStranger()
+	}
 	if waiting && h.s.v.Completed {
 		h.s.requeue(h.aim)
+	}
+}
+
+// maxCompleted bounds the connections of a volley that something on the way is said to
+// complete. Each meets one of 300 guesses among all ports with 1 in 215, so that one
+// of a thousand pairs is not through then. It may be a stranger who completes them: that
+// there is a proxy at all is what the transcript says, or what the server has made a
+// measurement show.
+const maxCompleted = 1500
+
+// meetStranger ends a volley whose dials all go to one endpoint, since it is somebody
+// else's.
+func (s *salvo) meetStranger() {
+	if !s.v.Completed || s.spent || s.done {
+		return
+	}
+	s.spent, s.queue = true, nil
+	for _, t := range s.e.targets {
+		if t.late && t.connected && t.sock != nil {
+			t.unproven(ErrStranger)
+		}
+	}
+	for _, h := range slices.Clone(s.held) {
+		if h.idle || !h.sock.Answered() {
+			s.drop(h)
+		}
+	}
+	if s.stop != nil {
+		s.wake(s.e.cfg.Clock.Now())
 	}
 }
 
@@ -133,6 +169,9 @@ func (s *salvo) putOff(h *shot) {
 
 // requeue dials again what has failed, in its turn.
 func (s *salvo) requeue(a aim) {
+	if s.spent {
+		return
+	}
 	s.again(a)
 	if s.stop != nil && len(s.queue) > 0 {
 		s.wake(later(s.next, s.e.cfg.Clock.Now()))

@@ -82,6 +82,9 @@ var (
 	// ErrHungUp means that the dial completed, and that the connection ended
 	// before the other end had proved itself.
 	ErrHungUp = errors.New("closed before the other end had proved itself")
+	// ErrStranger is there besides ErrHungUp if the other end had sent something that
+	// is too short for a preamble.
+	ErrStranger = errors.New("something else had been sent")
 	// ErrNoAnswer means that the kernel gave up retransmitting.
 	ErrNoAnswer = errors.New("no answer")
 )

@@ -10,7 +10,7 @@ import (
 
 // supply fills the queue and reports whether there is something in it.
 func (s *salvo) supply(now time.Time) bool {
-	if now.Sub(s.began) >= micros(s.v.For) || s.dials-s.unsent >= maxGuesses {
+	if now.Sub(s.began) >= micros(s.v.For) || s.dials-s.unsent >= maxGuesses || s.v.Completed && s.hits >= maxCompleted {
 		s.spent = true
 		return false
 	}

@@ -19,6 +19,7 @@ type target struct {
 	e    *Executor
 	step Step
 	hit  bool // a salvo's, which has connected: it dials no more
+	late bool // nobody is told before it is proven, see Volley.Completed
 
 	sock      Socket
 	attempt   int // number of the last dial
@@ -325,6 +326,13 @@ func (t *target) established() {
 	t.trace(Connected, nil)
 	t.after(t.unheardFor(), t.unheard)
 	t.e.sendPreamble(t.sock)
+	if !t.late {
+		t.tell()
+	}
+}
+
+// tell hands the connection out.
+func (t *target) tell() {
 	if t.e.cfg.Connected != nil {
 		t.e.cfg.Connected(t.sock, t.attempt)
 	}
@@ -373,6 +381,9 @@ func (t *target) received(preamble []byte) {
 	}
 	t.trace(Proven, nil)
 	t.e.cfg.Budget.Return(t.owed)
+	if t.late {
+		t.tell()
+	}
 	s := t.sock
 	t.flight.end(t.e.cfg.Clock.Now())
 	t.sock, t.owed, t.last = nil, 0, nil // the connection is the caller's now
