@@ -281,9 +281,17 @@ func provokedCaps(ctx context.Context, g ground) (f finding, err error) {
 		return f, err
 	}
 	defer h.lab.Close()
+	third, err := listenSilently(h.lab.Server, netip.AddrPortFrom(h.lab.Server.Alternate(), 8443))
+	if err != nil {
+		return f, err
+	}
+	defer third.close()
 	l := &liar{
 		names: h.names(), most: atOnceWithAll + 8,
 		pause: func(n int) time.Duration { // so that each guess begins, and the first goes on
+			if n == 2*atOnceWithAll+8 {
+				return 3 * time.Second // the dials to the third party are late
+			}
 			if n%(atOnceWithAll+8) == atOnceWithAll {
 				return time.Second / time.Duration(1+n/(atOnceWithAll+8))
 			}
@@ -296,12 +304,18 @@ func provokedCaps(ctx context.Context, g ground) (f finding, err error) {
 			t.Initiator.Observed, t.Responder.Observed = observedAt(silentThird, uint16(1+n%65535)), observedAt(h.lab.B.PublicAddr(), 4000)
 			t.Responder.RTT = []uint32{5_000_000, 1, 1_200_000}[n/atOnceWithAll%3]
 			t.Initiator.NAT, t.Responder.NAT = forgedReports(n)
+			if n%forgedKinds == completingKind {
+				t.Initiator.Observed = observedAt(third.addr.Addr(), third.addr.Port())
+			}
 		},
 	}
 	u, err := h.suffer(ctx, l, figure[int64](g, maxGuessesAnHour+1, 12), figure(g, 20*time.Second, 2*time.Minute))
 	guesses, told := h.guessed()
-	f.Text = fmt.Sprintf("%d introductions in %d registrations, %d guesses", l.met.Load(), l.homes.Load(), guesses)
+	f.Text = fmt.Sprintf("%d introductions in %d registrations, %d guesses; %d connections to a third party, the longest with %d bytes", l.met.Load(), l.homes.Load(), guesses, third.met.Load(), third.most.Load())
 	f.Table = &table{Head: wireHead, Rows: [][]string{u.row("B", maxGuessRate)}}
+	if third.met.Load() == 0 || third.most.Load() > proto.PreambleSize {
+		err = errors.Join(err, fmt.Errorf("%d connections to a third party, the longest with %d bytes", third.met.Load(), third.most.Load()))
+	}
 	if homes := int(l.homes.Load()); homes <= maxGuessesAnHour || guesses < 1 || guesses > maxGuessesAnHour {
 		err = errors.Join(err, fmt.Errorf("%d guesses in %d registrations, %d are the most", guesses, homes, maxGuessesAnHour))
 	}
@@ -331,18 +345,32 @@ func forgedReports(n int) (a, b *proto.NATReport) {
 	}
 	strict := changing(proto.AllocationRandom)
 	strict.Crossing = proto.AnswerDropped
-	switch n % 5 {
+	poisoned, proxied := still(), changing(proto.AllocationRandom)
+	poisoned.Poisoned, proxied.Proxied = proto.TruthYes, proto.TruthYes
+	switch n % forgedKinds {
 	case 0:
 		return changing(proto.AllocationRandom), still()
 	case 1:
 		return still(), changing(proto.AllocationRandom)
-	case 2:
-		return changing(proto.AllocationSequential), changing(proto.AllocationSequential)
+	case completingKind:
+		return poisoned, proxied
 	case 3:
 		return strict, still()
+	case 4:
+		return changing(proto.AllocationSequential), changing(proto.AllocationSequential)
+	case 5:
+		return changing(proto.AllocationSequential), still()
 	}
-	return changing(proto.AllocationSequential), still()
+	return proxied, poisoned
 }
+
+// In the lies of completingKind the node's dials are completed by a proxy, it is said, and
+// by a third party in fact. Each registration begins with another kind, the second with
+// this one.
+const (
+	forgedKinds    = 7
+	completingKind = 2
+)
 
 // hostilePeerCaps has a peer lie in all that it can state, through an honest server.
 func hostilePeerCaps(ctx context.Context, g ground) (f finding, err error) {
