@@ -61,18 +61,21 @@ func (e *GuessedError) Error() string {
 
 // allow notes a guess, or returns a *GuessedError. Another error says that it could
 // not be noted where other processes look: that is no reason not to guess, but to say so.
-func (g *guesses) allow(now time.Time, where string) error {
+//
+// The time is read where nobody else can read a later one before: a guess from the
+// future does not count.
+func (g *guesses) allow(now func() time.Time, where string) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	next := guess{now, digest(where)}
+	where = digest(where)
 	// What this process knows holds whatever became of the file.
-	text, err := noteGuess(g.text, next)
+	text, err := noteGuess(g.text, guess{now(), where})
 	if err != nil {
 		return err
 	}
 	var denied *GuessedError
 	if g.keep != nil {
-		err = g.keep(func(kept []byte) ([]byte, error) { return noteGuess(kept, next) })
+		err = g.keep(func(kept []byte) ([]byte, error) { return noteGuess(kept, guess{now(), where}) })
 	}
 	if !errors.As(err, &denied) {
 		g.text = text
@@ -113,7 +116,7 @@ func (n *Node) allowGuess() error {
 	if n.cfg.NoGuess {
 		return ErrNoGuess
 	}
-	err := n.guesses.allow(time.Now().Round(0), n.network())
+	err := n.guesses.allow(func() time.Time { return time.Now().Round(0) }, n.network())
 	var denied *GuessedError
 	if err != nil && !errors.As(err, &denied) {
 		n.cfg.Logger.Warn("that ports are guessed now could not be noted for other processes", "err", err)

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"net/netip"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -38,7 +40,7 @@ func TestGuessesAreRare(t *testing.T) {
 		{2*time.Hour + 2*time.Minute, "home", true},
 	}
 	for _, s := range steps {
-		err := g.allow(begin.Add(s.after), s.where)
+		err := g.allow(at(begin.Add(s.after)), s.where)
 		var guessed *GuessedError
 		if s.ok != (err == nil) || !s.ok && (!errors.As(err, &guessed) || guessed.Again <= 0 || guessed.Again > time.Hour) {
 			t.Errorf("after %v at %s: %v", s.after, s.where, err)
@@ -68,33 +70,55 @@ func TestGuessesAreKept(t *testing.T) {
 	now := time.Unix(1_000_000_000, 0)
 	var guessed *GuessedError
 	first, second := guesses{keep: file.edit}, guesses{keep: file.edit}
-	if err := first.allow(now, "192.168.1.7 198.51.100.1"); err != nil {
+	if err := first.allow(at(now), "192.168.1.7 198.51.100.1"); err != nil {
 		t.Fatal(err)
 	}
-	if err := second.allow(now.Add(time.Minute), "192.168.1.7 198.51.100.1"); !errors.As(err, &guessed) || guessed.Again != 59*time.Minute {
+	if err := second.allow(at(now.Add(time.Minute)), "192.168.1.7 198.51.100.1"); !errors.As(err, &guessed) || guessed.Again != 59*time.Minute {
 		t.Errorf("another process: %v", err)
 	}
-	if err := second.allow(now.Add(time.Minute), "10.0.0.7 198.51.100.1"); err != nil {
+	if err := second.allow(at(now.Add(time.Minute)), "10.0.0.7 198.51.100.1"); err != nil {
 		t.Errorf("elsewhere: %v", err)
 	}
 	if bytes.Contains(file.text, []byte("192.168")) || bytes.Contains(file.text, []byte("198.51")) {
 		t.Errorf("the file says where its owner was: %s", file.text)
 	}
-	if err := second.allow(now.Add(-24*time.Hour), "10.0.0.7 198.51.100.1"); err != nil {
+	if err := second.allow(at(now.Add(-24*time.Hour)), "10.0.0.7 198.51.100.1"); err != nil {
 		t.Errorf("after the clock was set back: %v", err)
 	}
 	file.text = []byte("[]garbage")
-	if err := first.allow(now.Add(2*time.Hour), "192.168.1.7 198.51.100.1"); err != nil || !json.Valid(file.text) {
+	if err := first.allow(at(now.Add(2*time.Hour)), "192.168.1.7 198.51.100.1"); err != nil || !json.Valid(file.text) {
 		t.Errorf("over garbage: %v, %q", err, file.text)
 	}
 	file.fails = errors.New("read only")
-	if err := first.allow(now.Add(4*time.Hour), "192.168.1.7 198.51.100.1"); err != file.fails {
+	if err := first.allow(at(now.Add(4*time.Hour)), "192.168.1.7 198.51.100.1"); err != file.fails {
 		t.Errorf("without a file: %v", err)
 	}
-	if err := first.allow(now.Add(4*time.Hour), "192.168.1.7 198.51.100.1"); !errors.As(err, &guessed) {
+	if err := first.allow(at(now.Add(4*time.Hour)), "192.168.1.7 198.51.100.1"); !errors.As(err, &guessed) {
 		t.Errorf("again without a file: %v, want what the process knows", err)
 	}
 }
+
+// Many introductions may ask at the same moment.
+func TestOneGuessOfMany(t *testing.T) {
+	for range 100 {
+		var g guesses
+		var asking sync.WaitGroup
+		var allowed atomic.Int32
+		for range 16 {
+			asking.Go(func() {
+				if g.allow(func() time.Time { return time.Now().Round(0) }, "192.168.1.7 198.51.100.1") == nil {
+					allowed.Add(1)
+				}
+			})
+		}
+		if asking.Wait(); allowed.Load() != 1 {
+			t.Fatalf("%d of them are allowed", allowed.Load())
+		}
+	}
+}
+
+// at is a clock that stands still.
+func at(t time.Time) func() time.Time { return func() time.Time { return t } }
 
 func TestNoGuess(t *testing.T) {
 	n := &Node{cfg: Config{NoGuess: true}.withDefaults()}

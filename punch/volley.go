@@ -88,7 +88,7 @@ const (
 	everyGuess = 1_000_000/guessRate + 1
 )
 
-// maxGuesses bounds the SYNs of a volley, retransmissions included.
+// maxGuesses bounds the dials of a volley; what the system repeats comes besides.
 const maxGuesses = 3000
 
 // ports returns how many ports of a range there are.
