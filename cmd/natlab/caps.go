@@ -309,7 +309,7 @@ func provokedCaps(ctx context.Context, g ground) (f finding, err error) {
 			}
 		},
 	}
-	u, err := h.suffer(ctx, l, figure[int64](g, maxGuessesAnHour+1, 12), figure(g, 20*time.Second, 2*time.Minute))
+	u, err := h.suffer(ctx, l, figure[int64](g, maxGuessesAnHour+1, 12), figure(g, time.Minute, 2*time.Minute))
 	guesses, told := h.guessed()
 	f.Text = fmt.Sprintf("%d introductions in %d registrations, %d guesses; %d connections to a third party, the longest with %d bytes", l.met.Load(), l.homes.Load(), guesses, third.met.Load(), third.most.Load())
 	f.Table = &table{Head: wireHead, Rows: [][]string{u.row("B", maxGuessRate)}}
